@@ -1,0 +1,95 @@
+//! Anchors: the reference boxes of the RPN (Faster R-CNN §3.1.1).
+//!
+//! Ratios are the outer loop and scales the inner one; over the map the order is row, column, anchor. Rounding
+//! follows the reference code (numpy's half-to-even), which gives the published table in the test below.
+
+use super::BBox;
+
+/// What anchors a network was trained with.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AnchorSpec {
+    /// Side of the base square in pixels.
+    pub base: f32,
+    /// Height over width.
+    pub ratios: Vec<f32>,
+    /// Multiples of the base side.
+    pub scales: Vec<f32>,
+    /// Pixels of the network input from one cell of the map to the next.
+    pub stride: f32,
+}
+
+impl Default for AnchorSpec {
+    /// The nine anchors of the paper: base 16, ratios ½, 1, 2, scales 8, 16, 32, stride 16.
+    fn default() -> Self {
+        Self { base: 16.0, ratios: vec![0.5, 1.0, 2.0], scales: vec![8.0, 16.0, 32.0], stride: 16.0 }
+    }
+}
+
+impl AnchorSpec {
+    /// Anchors per cell.
+    pub fn per_cell(&self) -> usize {
+        self.ratios.len() * self.scales.len()
+    }
+
+    /// The anchors of the cell at the top left.
+    pub fn base_anchors(&self) -> Vec<BBox> {
+        let centre = (self.base - 1.0) * 0.5;
+        let around = |w: f32, h: f32| {
+            let (dx, dy) = (0.5 * (w - 1.0), 0.5 * (h - 1.0));
+            BBox::new(centre - dx, centre - dy, centre + dx, centre + dy)
+        };
+        let mut out = Vec::with_capacity(self.per_cell());
+        for &ratio in &self.ratios {
+            let w = (self.base * self.base / ratio).sqrt().round_ties_even();
+            let h = (w * ratio).round_ties_even();
+            out.extend(self.scales.iter().map(|&s| around(w * s, h * s)));
+        }
+        out
+    }
+
+    /// All anchors of a map of `rows`×`cols` cells, in the order row, column, anchor.
+    pub fn over_map(&self, rows: usize, cols: usize) -> Vec<BBox> {
+        let base = self.base_anchors();
+        let mut out = Vec::with_capacity(rows * cols * base.len());
+        for row in 0..rows {
+            for col in 0..cols {
+                let (dx, dy) = (col as f32 * self.stride, row as f32 * self.stride);
+                out.extend(base.iter().map(|a| BBox::new(a.x1 + dx, a.y1 + dy, a.x2 + dx, a.y2 + dy)));
+            }
+        }
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The table in the comment of the reference code's `generate_anchors.py`, shifted to 0-based corners.
+    #[test]
+    fn the_nine_anchors_are_those_of_the_reference_code() {
+        let expected = [
+            (-83.0, -39.0, 100.0, 56.0),
+            (-175.0, -87.0, 192.0, 104.0),
+            (-359.0, -183.0, 376.0, 200.0),
+            (-55.0, -55.0, 72.0, 72.0),
+            (-119.0, -119.0, 136.0, 136.0),
+            (-247.0, -247.0, 264.0, 264.0),
+            (-35.0, -79.0, 52.0, 96.0),
+            (-79.0, -167.0, 96.0, 184.0),
+            (-167.0, -343.0, 184.0, 360.0),
+        ];
+        let got: Vec<_> =
+            AnchorSpec::default().base_anchors().iter().map(|b| (b.x1, b.y1, b.x2, b.y2)).collect();
+        assert_eq!(got, expected);
+    }
+
+    #[test]
+    fn the_map_is_walked_row_by_row_then_column_then_anchor() {
+        let spec = AnchorSpec::default();
+        let all = spec.over_map(2, 3);
+        assert_eq!(all.len(), 2 * 3 * 9);
+        assert_eq!(all[9], BBox::new(-67.0, -39.0, 116.0, 56.0));
+        assert_eq!(all[27], BBox::new(-83.0, -23.0, 100.0, 72.0));
+    }
+}

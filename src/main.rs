@@ -1,0 +1,3 @@
+//! The `edge-rcnn` program.
+
+fn main() {}

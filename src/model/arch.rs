@@ -1,0 +1,301 @@
+//! The networks, described once, as data.
+//!
+//! Import, training, ONNX export and the layer tables are all built from these descriptions. Layer names are those
+//! of the released Caffe models; weights live in [`Weights`](super::Weights) under `<layer>.weight` and
+//! `<layer>.bias`.
+
+/// One layer of a trunk. Every convolution is followed by a ReLU.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Layer {
+    /// Convolution + ReLU.
+    Conv {
+        /// Layer name.
+        name: &'static str,
+        /// Output channels.
+        out: usize,
+        /// Side of the square kernel.
+        kernel: usize,
+        /// Step in both directions.
+        stride: usize,
+        /// Zero padding on each side.
+        pad: usize,
+        /// Channel groups (CaffeNet: 2).
+        groups: usize,
+    },
+    /// Caffe's LRN: `x / (k + alpha/n · Σ x²)^beta`, the sum over `size` channels or over a `size`×`size` window.
+    Lrn {
+        /// Layer name.
+        name: &'static str,
+        /// Where the sum runs.
+        region: LrnRegion,
+        /// Side of the window, in channels or pixels.
+        size: usize,
+        /// Strength.
+        alpha: f32,
+        /// Exponent.
+        beta: f32,
+        /// Offset inside the power.
+        k: f32,
+    },
+    /// Max pooling with Caffe's ceil rule for the output size.
+    MaxPool {
+        /// Layer name.
+        name: &'static str,
+        /// Side of the window.
+        kernel: usize,
+        /// Step.
+        stride: usize,
+        /// Padding on each side (never wins the maximum).
+        pad: usize,
+    },
+}
+
+/// Where local response normalisation sums its squares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LrnRegion {
+    /// Over neighbouring channels at one position; divisor n = size.
+    AcrossChannels,
+    /// Over neighbouring positions of one channel, zero padded; divisor n = size².
+    WithinChannel,
+}
+
+/// A network: shared trunk, RPN and fc head.
+#[derive(Debug, PartialEq)]
+pub struct Architecture {
+    /// The name used in bundles and on the command line.
+    pub name: &'static str,
+    /// Trunk, from the picture (3 channels) to the last convolution.
+    pub trunk: &'static [Layer],
+    /// Channels of the RPN's 3×3 convolution (`rpn_conv/3x3`).
+    pub rpn_channels: usize,
+    /// Side of the pooled RoI.
+    pub pool_size: usize,
+    /// Outputs of `fc6` and `fc7`.
+    pub fc: [usize; 2],
+}
+
+/// Pixels of the input per cell of the map; the same for all our networks.
+pub const FEATURE_STRIDE: usize = 16;
+
+/// A convolution of the trunk in the terms needed for weights: name, input and output channels, kernel, groups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConvShape {
+    /// Layer name.
+    pub name: &'static str,
+    /// Input channels of the whole layer.
+    pub input: usize,
+    /// Output channels.
+    pub out: usize,
+    /// Side of the kernel.
+    pub kernel: usize,
+    /// Groups.
+    pub groups: usize,
+}
+
+impl Architecture {
+    /// Looks a network up by its name, ignoring case and common aliases of the papers (S, M, L).
+    pub fn by_name(name: &str) -> Option<&'static Architecture> {
+        let lower = name.to_ascii_lowercase();
+        let canonical = match lower.as_str() {
+            "s" => "caffenet",
+            "m" | "vgg_cnn_m_1024" => "vgg-cnn-m-1024",
+            "l" | "vgg_16" => "vgg16",
+            other => other,
+        };
+        ALL.iter().copied().find(|a| a.name == canonical)
+    }
+
+    /// The trunk's convolutions with their channel counts.
+    pub fn convs(&self) -> Vec<ConvShape> {
+        let mut input = 3;
+        let mut shapes = Vec::new();
+        for layer in self.trunk {
+            if let Layer::Conv { name, out, kernel, groups, .. } = *layer {
+                shapes.push(ConvShape { name, input, out, kernel, groups });
+                input = out;
+            }
+        }
+        shapes
+    }
+
+    /// Channels of the last map.
+    pub fn map_channels(&self) -> usize {
+        self.convs().last().map_or(3, |c| c.out)
+    }
+
+    /// Inputs of `fc6`: channels × pool × pool.
+    pub fn fc_inputs(&self) -> usize {
+        self.map_channels() * self.pool_size * self.pool_size
+    }
+
+    /// Rows and columns of the map for a network input of `height`×`width`.
+    pub fn map_size(&self, height: usize, width: usize) -> (usize, usize) {
+        let side = |mut n: usize| {
+            for layer in self.trunk {
+                n = match *layer {
+                    Layer::Conv { kernel, stride, pad, .. } => (n + 2 * pad).saturating_sub(kernel) / stride + 1,
+                    Layer::MaxPool { kernel, stride, pad, .. } => pooled_len(n, kernel, stride, pad),
+                    Layer::Lrn { .. } => n,
+                };
+            }
+            n
+        };
+        (side(height), side(width))
+    }
+}
+
+/// Caffe's output length of a pooling layer: ceil, then one less if the last window would start in the padding.
+pub fn pooled_len(n: usize, kernel: usize, stride: usize, pad: usize) -> usize {
+    let mut len = (n + 2 * pad).saturating_sub(kernel).div_ceil(stride) + 1;
+    if pad > 0 && (len - 1) * stride >= n + pad {
+        len -= 1;
+    }
+    len
+}
+
+const fn conv(name: &'static str, out: usize, kernel: usize, stride: usize, pad: usize) -> Layer {
+    Layer::Conv { name, out, kernel, stride, pad, groups: 1 }
+}
+
+const fn conv_g2(name: &'static str, out: usize, kernel: usize, stride: usize, pad: usize) -> Layer {
+    Layer::Conv { name, out, kernel, stride, pad, groups: 2 }
+}
+
+const fn pool(name: &'static str, kernel: usize, stride: usize, pad: usize) -> Layer {
+    Layer::MaxPool { name, kernel, stride, pad }
+}
+
+const fn within(name: &'static str) -> Layer {
+    Layer::Lrn { name, region: LrnRegion::WithinChannel, size: 3, alpha: 5e-5, beta: 0.75, k: 1.0 }
+}
+
+const fn across(name: &'static str, alpha: f32, k: f32) -> Layer {
+    Layer::Lrn { name, region: LrnRegion::AcrossChannels, size: 5, alpha, beta: 0.75, k }
+}
+
+/// Zeiler & Fergus, the "fast" network of the papers.
+pub static ZF: Architecture = Architecture {
+    name: "zf",
+    trunk: &[
+        conv("conv1", 96, 7, 2, 3),
+        within("norm1"),
+        pool("pool1", 3, 2, 1),
+        conv("conv2", 256, 5, 2, 2),
+        within("norm2"),
+        pool("pool2", 3, 2, 1),
+        conv("conv3", 384, 3, 1, 1),
+        conv("conv4", 384, 3, 1, 1),
+        conv("conv5", 256, 3, 1, 1),
+    ],
+    rpn_channels: 256,
+    pool_size: 6,
+    fc: [4096, 4096],
+};
+
+/// ZF without its two LRN layers: what remains when it is trained with batch normalisation folded at export.
+pub static ZF_PLAIN: Architecture = Architecture {
+    name: "zf-plain",
+    trunk: &[
+        conv("conv1", 96, 7, 2, 3),
+        pool("pool1", 3, 2, 1),
+        conv("conv2", 256, 5, 2, 2),
+        pool("pool2", 3, 2, 1),
+        conv("conv3", 384, 3, 1, 1),
+        conv("conv4", 384, 3, 1, 1),
+        conv("conv5", 256, 3, 1, 1),
+    ],
+    rpn_channels: 256,
+    pool_size: 6,
+    fc: [4096, 4096],
+};
+
+/// Simonyan & Zisserman's 16-layer network, model "L" of Fast R-CNN.
+pub static VGG16: Architecture = Architecture {
+    name: "vgg16",
+    trunk: &[
+        conv("conv1_1", 64, 3, 1, 1),
+        conv("conv1_2", 64, 3, 1, 1),
+        pool("pool1", 2, 2, 0),
+        conv("conv2_1", 128, 3, 1, 1),
+        conv("conv2_2", 128, 3, 1, 1),
+        pool("pool2", 2, 2, 0),
+        conv("conv3_1", 256, 3, 1, 1),
+        conv("conv3_2", 256, 3, 1, 1),
+        conv("conv3_3", 256, 3, 1, 1),
+        pool("pool3", 2, 2, 0),
+        conv("conv4_1", 512, 3, 1, 1),
+        conv("conv4_2", 512, 3, 1, 1),
+        conv("conv4_3", 512, 3, 1, 1),
+        pool("pool4", 2, 2, 0),
+        conv("conv5_1", 512, 3, 1, 1),
+        conv("conv5_2", 512, 3, 1, 1),
+        conv("conv5_3", 512, 3, 1, 1),
+    ],
+    rpn_channels: 512,
+    pool_size: 7,
+    fc: [4096, 4096],
+};
+
+/// VGG_CNN_M_1024, model "M" of Fast R-CNN.
+pub static VGG_CNN_M_1024: Architecture = Architecture {
+    name: "vgg-cnn-m-1024",
+    trunk: &[
+        conv("conv1", 96, 7, 2, 0),
+        across("norm1", 5e-4, 2.0),
+        pool("pool1", 3, 2, 0),
+        conv("conv2", 256, 5, 2, 1),
+        across("norm2", 5e-4, 2.0),
+        pool("pool2", 3, 2, 0),
+        conv("conv3", 512, 3, 1, 1),
+        conv("conv4", 512, 3, 1, 1),
+        conv("conv5", 512, 3, 1, 1),
+    ],
+    rpn_channels: 256,
+    pool_size: 6,
+    fc: [4096, 1024],
+};
+
+/// CaffeNet (AlexNet), model "S" of Fast R-CNN. Released without an RPN.
+pub static CAFFENET: Architecture = Architecture {
+    name: "caffenet",
+    trunk: &[
+        conv("conv1", 96, 11, 4, 5),
+        pool("pool1", 3, 2, 1),
+        across("norm1", 1e-4, 1.0),
+        conv_g2("conv2", 256, 5, 1, 2),
+        pool("pool2", 3, 2, 1),
+        across("norm2", 1e-4, 1.0),
+        conv("conv3", 384, 3, 1, 1),
+        conv_g2("conv4", 384, 3, 1, 1),
+        conv_g2("conv5", 256, 3, 1, 1),
+    ],
+    rpn_channels: 256,
+    pool_size: 6,
+    fc: [4096, 4096],
+};
+
+/// Every network we know.
+pub static ALL: &[&Architecture] = &[&ZF, &ZF_PLAIN, &VGG16, &VGG_CNN_M_1024, &CAFFENET];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zf_maps_a_paper_sized_frame_to_the_papers_map() {
+        assert_eq!(ZF.map_size(600, 1000), (38, 63));
+        assert_eq!(VGG16.map_size(600, 1000), (37, 62));
+        assert_eq!(ZF.map_channels(), 256);
+        assert_eq!(ZF.fc_inputs(), 9216);
+        assert_eq!(VGG16.fc_inputs(), 25088);
+    }
+
+    #[test]
+    fn names_and_paper_letters_find_the_networks() {
+        for a in ALL {
+            assert_eq!(Architecture::by_name(a.name), Some(*a));
+        }
+        assert_eq!(Architecture::by_name("L"), Some(&VGG16));
+        assert_eq!(Architecture::by_name("nonesuch"), None);
+    }
+}
