@@ -79,8 +79,7 @@ mod tests {
             (-79.0, -167.0, 96.0, 184.0),
             (-167.0, -343.0, 184.0, 360.0),
         ];
-        let got: Vec<_> =
-            AnchorSpec::default().base_anchors().iter().map(|b| (b.x1, b.y1, b.x2, b.y2)).collect();
+        let got: Vec<_> = AnchorSpec::default().base_anchors().iter().map(|b| (b.x1, b.y1, b.x2, b.y2)).collect();
         assert_eq!(got, expected);
     }
 

@@ -48,8 +48,7 @@ mod tests {
         let to = BBox::new(15.0, 8.0, 64.0, 107.0);
         let got = decode(&from, &encode(&from, &to));
         let expected = BBox::new(to.x1, to.y1, to.x2 + 1.0, to.y2 + 1.0);
-        for (g, e) in [(got.x1, expected.x1), (got.y1, expected.y1), (got.x2, expected.x2), (got.y2, expected.y2)]
-        {
+        for (g, e) in [(got.x1, expected.x1), (got.y1, expected.y1), (got.x2, expected.x2), (got.y2, expected.y2)] {
             assert!((g - e).abs() < 1e-3, "{got:?} {expected:?}");
         }
     }

@@ -46,11 +46,8 @@ mod tests {
 
     #[test]
     fn the_better_of_two_overlapping_boxes_survives_and_far_ones_stay() {
-        let boxes = [
-            BBox::new(0.0, 0.0, 9.0, 9.0),
-            BBox::new(1.0, 0.0, 10.0, 9.0),
-            BBox::new(100.0, 100.0, 109.0, 109.0),
-        ];
+        let boxes =
+            [BBox::new(0.0, 0.0, 9.0, 9.0), BBox::new(1.0, 0.0, 10.0, 9.0), BBox::new(100.0, 100.0, 109.0, 109.0)];
         assert_eq!(nms(&boxes, &[0.5, 0.9, 0.1], 0.7), vec![1, 2]);
     }
 
