@@ -1,3 +1,7 @@
-//! The `edge-rcnn` program.
+//! The `edge-rcnn` program: parse, run, exit code. Everything else lives in [`cli`] and in the library.
 
-fn main() {}
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}

@@ -1,0 +1,57 @@
+//! Logs: on standard error, plain `level: message` lines, through the progress bar's back so that the two do not
+//! write over each other.
+
+use std::io::{self, IsTerminal, Write};
+
+use env_logger::{Builder, Target, WriteStyle};
+
+use super::progress;
+
+/// How much to say.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Say more (twice: everything)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+    /// Say only what went wrong
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+}
+
+/// Starts logging. The environment variable `RUST_LOG` wins over the flags.
+pub fn start(args: &Args) {
+    let default = match (args.quiet, args.verbose) {
+        (true, _) => "error",
+        (_, 0) => "warn,edge_rcnn=info",
+        (_, 1) => "info,edge_rcnn=debug",
+        _ => "debug,edge_rcnn=trace",
+    };
+    let colours = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let mut builder = Builder::new();
+    match std::env::var("RUST_LOG") {
+        Ok(filter) if !filter.is_empty() => builder.parse_filters(&filter),
+        _ => builder.parse_filters(default),
+    };
+    builder
+        .target(Target::Pipe(Box::new(AboveTheBar)))
+        .write_style(if colours { WriteStyle::Always } else { WriteStyle::Never })
+        .format(|out, record| {
+            let level = record.level();
+            let style = out.default_level_style(level);
+            writeln!(out, "{style}{}{style:#}: {}", level.as_str().to_lowercase(), record.args())
+        })
+        .init();
+}
+
+/// Standard error, with the progress bar taken away while a line is written.
+struct AboveTheBar;
+
+impl Write for AboveTheBar {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        progress::without_bar(|| io::stderr().lock().write_all(line)).map(|()| line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}

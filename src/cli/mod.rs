@@ -1,0 +1,67 @@
+//! The command line: one file per verb, and what the verbs share.
+//!
+//! A verb is a module with `pub struct Args` (clap derive) and `pub fn run(args: Args) -> Result<(), Failure>`.
+//! To add one: declare the module, add a variant to [`Command`], add its line to [`run`].
+//!
+//! Standard output carries data only; everything said to people goes to standard error through `log`.
+
+mod detect;
+mod failure;
+mod logging;
+mod progress;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub use failure::Failure;
+
+/// Faster R-CNN for devices: pictures in, one JSON line each out.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    about,
+    max_term_width = 100,
+    after_help = "Exit codes: 0 done (also when the reader of the output goes away), 1 failure while running, \
+                  2 wrong usage, 66 input or model missing, 78 unusable model or configuration."
+)]
+struct Cli {
+    #[command(flatten)]
+    logging: logging::Args,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Find objects in pictures
+    Detect(detect::Args),
+}
+
+fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Detect(args) => detect::run(args),
+    }
+}
+
+/// Parses the arguments, runs the verb and turns its result into the exit code.
+pub fn main() -> ExitCode {
+    // clap itself exits with 2 on wrong usage and with 0 after --help and --version.
+    let cli = Cli::parse();
+    logging::start(&cli.logging);
+    match run(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}
