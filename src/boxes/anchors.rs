@@ -65,19 +65,20 @@ impl AnchorSpec {
 mod tests {
     use super::*;
 
-    /// The table in the comment of the reference code's `generate_anchors.py`, shifted to 0-based corners.
+    /// What the released Python code computes. The table in that file's comment is the Matlab original with 1-based
+    /// corners: every number one larger.
     #[test]
     fn the_nine_anchors_are_those_of_the_reference_code() {
         let expected = [
-            (-83.0, -39.0, 100.0, 56.0),
-            (-175.0, -87.0, 192.0, 104.0),
-            (-359.0, -183.0, 376.0, 200.0),
-            (-55.0, -55.0, 72.0, 72.0),
-            (-119.0, -119.0, 136.0, 136.0),
-            (-247.0, -247.0, 264.0, 264.0),
-            (-35.0, -79.0, 52.0, 96.0),
-            (-79.0, -167.0, 96.0, 184.0),
-            (-167.0, -343.0, 184.0, 360.0),
+            (-84.0, -40.0, 99.0, 55.0),
+            (-176.0, -88.0, 191.0, 103.0),
+            (-360.0, -184.0, 375.0, 199.0),
+            (-56.0, -56.0, 71.0, 71.0),
+            (-120.0, -120.0, 135.0, 135.0),
+            (-248.0, -248.0, 263.0, 263.0),
+            (-36.0, -80.0, 51.0, 95.0),
+            (-80.0, -168.0, 95.0, 183.0),
+            (-168.0, -344.0, 183.0, 359.0),
         ];
         let got: Vec<_> = AnchorSpec::default().base_anchors().iter().map(|b| (b.x1, b.y1, b.x2, b.y2)).collect();
         assert_eq!(got, expected);
@@ -88,7 +89,7 @@ mod tests {
         let spec = AnchorSpec::default();
         let all = spec.over_map(2, 3);
         assert_eq!(all.len(), 2 * 3 * 9);
-        assert_eq!(all[9], BBox::new(-67.0, -39.0, 116.0, 56.0));
-        assert_eq!(all[27], BBox::new(-83.0, -23.0, 100.0, 72.0));
+        assert_eq!(all[9], BBox::new(-68.0, -40.0, 115.0, 55.0));
+        assert_eq!(all[27], BBox::new(-84.0, -24.0, 99.0, 71.0));
     }
 }
