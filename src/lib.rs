@@ -2,4 +2,7 @@
 
 pub mod boxes;
 pub mod eval;
+pub mod head;
+pub mod kernels;
 pub mod model;
+pub mod proposals;

@@ -47,14 +47,19 @@ impl AnchorSpec {
         out
     }
 
+    /// One of the [`base_anchors`](Self::base_anchors) moved to a cell of the map.
+    pub fn at_cell(&self, base_anchor: &BBox, row: usize, col: usize) -> BBox {
+        let (dx, dy) = (col as f32 * self.stride, row as f32 * self.stride);
+        BBox::new(base_anchor.x1 + dx, base_anchor.y1 + dy, base_anchor.x2 + dx, base_anchor.y2 + dy)
+    }
+
     /// All anchors of a map of `rows`×`cols` cells, in the order row, column, anchor.
     pub fn over_map(&self, rows: usize, cols: usize) -> Vec<BBox> {
         let base = self.base_anchors();
         let mut out = Vec::with_capacity(rows * cols * base.len());
         for row in 0..rows {
             for col in 0..cols {
-                let (dx, dy) = (col as f32 * self.stride, row as f32 * self.stride);
-                out.extend(base.iter().map(|a| BBox::new(a.x1 + dx, a.y1 + dy, a.x2 + dx, a.y2 + dy)));
+                out.extend(base.iter().map(|a| self.at_cell(a, row, col)));
             }
         }
         out

@@ -7,4 +7,4 @@ mod nms;
 
 pub use anchors::AnchorSpec;
 pub use bbox::{BBox, Rect};
-pub use nms::{nms, nms_sorted, order_by_score};
+pub use nms::{Suppressor, nms, nms_sorted, order_by_score};

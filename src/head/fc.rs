@@ -1,0 +1,134 @@
+//! A fully connected layer, whole or as the two layers of a truncated SVD (Fast R-CNN §3.1).
+//!
+//! Whole: `y = W·x + b`. As a pair: `y = U·(V·x) + b` with `V` = ΣVᵀ of rank t, no bias and no ReLU between them; the
+//! tensors are named `<layer>_v.weight`, `<layer>_u.weight`, `<layer>_u.bias`.
+
+use super::HeadError;
+use crate::{
+    kernels::matmul_transposed,
+    model::{Tensor, Weights},
+};
+
+#[derive(Debug)]
+struct Layer {
+    /// Where the weight came from, for messages.
+    name: String,
+    /// `[outputs, inputs]`, row-major.
+    weight: Vec<f32>,
+    bias: Option<Vec<f32>>,
+    inputs: usize,
+    outputs: usize,
+}
+
+impl Layer {
+    fn from_weights(weights: &Weights, layer: &str, with_bias: bool) -> Result<Self, HeadError> {
+        let name = format!("{layer}.weight");
+        let weight = tensor(weights, &name)?;
+        let [outputs, inputs] = weight.shape[..] else {
+            return Err(shape_error(&name, weight, "two dimensions, outputs × inputs".to_owned()));
+        };
+        if outputs == 0 || inputs == 0 {
+            return Err(shape_error(&name, weight, "at least one output and one input".to_owned()));
+        }
+        let mut bias = None;
+        if with_bias {
+            let name = format!("{layer}.bias");
+            let b = tensor(weights, &name)?;
+            if b.data.len() != outputs {
+                return Err(shape_error(&name, b, format!("{outputs} values, one per output")));
+            }
+            bias = Some(b.data.clone());
+        }
+        Ok(Self { name, weight: weight.data.clone(), bias, inputs, outputs })
+    }
+
+    fn run(&self, x: &[f32], n: usize, y: &mut Vec<f32>) {
+        y.resize(n * self.outputs, 0.0);
+        matmul_transposed(x, &self.weight, y, n, self.inputs, self.outputs);
+        if let Some(bias) = &self.bias {
+            for row in y.chunks_exact_mut(self.outputs) {
+                row.iter_mut().zip(bias).for_each(|(v, b)| *v += b);
+            }
+        }
+    }
+}
+
+/// One layer as the network names it: a single product, or the pair of a truncated SVD.
+#[derive(Debug)]
+pub(super) struct Stack {
+    /// `V` of a pair.
+    first: Option<Layer>,
+    last: Layer,
+}
+
+impl Stack {
+    pub(super) fn from_weights(weights: &Weights, layer: &str) -> Result<Self, HeadError> {
+        let (v, u) = (format!("{layer}_v"), format!("{layer}_u"));
+        if !weights.has_layer(&v) && !weights.has_layer(&u) {
+            return Ok(Self { first: None, last: Layer::from_weights(weights, layer, true)? });
+        }
+        let stack = Self {
+            first: Some(Layer::from_weights(weights, &v, false)?),
+            last: Layer::from_weights(weights, &u, true)?,
+        };
+        if let Some(first) = &stack.first
+            && first.outputs != stack.last.inputs
+        {
+            return Err(HeadError::Shape {
+                name: stack.last.name.clone(),
+                got: vec![stack.last.outputs, stack.last.inputs],
+                want: format!("{} inputs, the rank of \"{}\"", first.outputs, first.name),
+            });
+        }
+        Ok(stack)
+    }
+
+    pub(super) fn inputs(&self) -> usize {
+        self.first.as_ref().map_or(self.last.inputs, |v| v.inputs)
+    }
+
+    pub(super) fn outputs(&self) -> usize {
+        self.last.outputs
+    }
+
+    pub(super) fn expect_inputs(&self, want: usize) -> Result<(), HeadError> {
+        let first = self.first.as_ref().unwrap_or(&self.last);
+        let fits = first.inputs == want;
+        fits.then_some(()).ok_or_else(|| HeadError::Shape {
+            name: first.name.clone(),
+            got: vec![first.outputs, first.inputs],
+            want: format!("{want} inputs, the outputs of the layer before"),
+        })
+    }
+
+    pub(super) fn expect_outputs(&self, want: usize) -> Result<(), HeadError> {
+        (self.last.outputs == want).then_some(()).ok_or_else(|| HeadError::Shape {
+            name: self.last.name.clone(),
+            got: vec![self.last.outputs, self.last.inputs],
+            want: format!("{want} outputs, four per output of cls_score"),
+        })
+    }
+
+    /// `y` becomes n×outputs; `middle` is memory for the pair.
+    pub(super) fn run(&self, x: &[f32], n: usize, middle: &mut Vec<f32>, y: &mut Vec<f32>) {
+        match &self.first {
+            Some(first) => {
+                first.run(x, n, middle);
+                self.last.run(middle, n, y);
+            }
+            None => self.last.run(x, n, y),
+        }
+    }
+}
+
+fn tensor<'a>(weights: &'a Weights, name: &str) -> Result<&'a Tensor, HeadError> {
+    let tensor = weights.get(name).ok_or_else(|| HeadError::Missing(name.to_owned()))?;
+    if tensor.data.iter().any(|v| !v.is_finite()) {
+        return Err(HeadError::NonFinite(name.to_owned()));
+    }
+    Ok(tensor)
+}
+
+fn shape_error(name: &str, tensor: &Tensor, want: String) -> HeadError {
+    HeadError::Shape { name: name.to_owned(), got: tensor.shape.clone(), want }
+}

@@ -1,0 +1,144 @@
+//! What the boxes hold: RoI pooling, the fully connected layers, softmax, and the detections made of them
+//! (Fast R-CNN §2).
+//!
+//! ```text
+//! map, boxes ─► roi_pool ─► fc6 ─ relu ─► fc7 ─ relu ─┬─► cls_score ─ softmax ─► scores ─┐
+//!               C·P·P each                            └─► bbox_pred ───────────► deltas ─┴─► postprocess ─► detections
+//! ```
+
+mod fc;
+mod postprocess;
+mod roi_pool;
+
+use crate::model::Weights;
+use fc::Stack;
+
+pub use postprocess::{BoxNormalisation, Detection, PictureSize, PostParams, Postprocessed, postprocess};
+pub use roi_pool::{MapView, RoiPooler, roi_pool};
+
+/// The fully connected layers of a network.
+#[derive(Debug)]
+pub struct Head {
+    fc6: Stack,
+    fc7: Stack,
+    cls_score: Stack,
+    bbox_pred: Stack,
+    scratch: [Vec<f32>; 3],
+}
+
+/// What the head says about each pooled RoI.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct HeadOutput {
+    /// Number of RoIs.
+    pub rois: usize,
+    /// K+1: the classes and the background, which comes first.
+    pub outputs: usize,
+    /// `rois`×`outputs` probabilities.
+    pub scores: Vec<f32>,
+    /// `rois`×`outputs`×4 deltas, as the layer gives them.
+    pub deltas: Vec<f32>,
+}
+
+/// Why a head cannot be built or run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HeadError {
+    /// A tensor is missing.
+    #[error("head: tensor \"{0}\" is missing; the model is incomplete, import or export it again")]
+    Missing(String),
+    /// A tensor has the wrong shape.
+    #[error("head: tensor \"{name}\" has shape {got:?}, expected {want}")]
+    Shape {
+        /// The tensor.
+        name: String,
+        /// Its shape.
+        got: Vec<usize>,
+        /// What would fit.
+        want: String,
+    },
+    /// A tensor holds a NaN or an infinity.
+    #[error("head: tensor \"{0}\" holds numbers that are not finite; the training run that made it diverged")]
+    NonFinite(String),
+    /// The pooled RoIs have the wrong length.
+    #[error("head: {got} pooled values for {rois} RoIs, but fc6 takes {inputs} per RoI; trunk and head do not belong together")]
+    Input {
+        /// Values given.
+        got: usize,
+        /// RoIs they stand for.
+        rois: usize,
+        /// Values fc6 takes per RoI.
+        inputs: usize,
+    },
+}
+
+impl Head {
+    /// The head of a set of weights. Any of its layers may be a truncated SVD pair.
+    pub fn from_weights(weights: &Weights) -> Result<Self, HeadError> {
+        let layer = |name| Stack::from_weights(weights, name);
+        let head = Self {
+            fc6: layer("fc6")?,
+            fc7: layer("fc7")?,
+            cls_score: layer("cls_score")?,
+            bbox_pred: layer("bbox_pred")?,
+            scratch: Default::default(),
+        };
+        head.fc7.expect_inputs(head.fc6.outputs())?;
+        head.cls_score.expect_inputs(head.fc7.outputs())?;
+        head.bbox_pred.expect_inputs(head.fc7.outputs())?;
+        head.bbox_pred.expect_outputs(4 * head.cls_score.outputs())?;
+        Ok(head)
+    }
+
+    /// Values `fc6` takes per RoI: channels × pool × pool.
+    pub fn inputs(&self) -> usize {
+        self.fc6.inputs()
+    }
+
+    /// K+1: the classes and the background.
+    pub fn outputs(&self) -> usize {
+        self.cls_score.outputs()
+    }
+
+    /// Runs the layers on `n` pooled RoIs, each in the order channel, row, column.
+    pub fn run(&mut self, pooled: &[f32], n: usize) -> Result<HeadOutput, HeadError> {
+        let mut out = HeadOutput::default();
+        self.run_into(pooled, n, &mut out)?;
+        Ok(out)
+    }
+
+    /// [`run`](Self::run) into memory used before.
+    pub fn run_into(&mut self, pooled: &[f32], n: usize, out: &mut HeadOutput) -> Result<(), HeadError> {
+        if pooled.len() != n * self.inputs() {
+            return Err(HeadError::Input { got: pooled.len(), rois: n, inputs: self.inputs() });
+        }
+        let [middle, six, seven] = &mut self.scratch;
+        self.fc6.run(pooled, n, middle, six);
+        relu(six);
+        self.fc7.run(six, n, middle, seven);
+        relu(seven);
+        self.cls_score.run(seven, n, middle, &mut out.scores);
+        self.bbox_pred.run(seven, n, middle, &mut out.deltas);
+        (out.rois, out.outputs) = (n, self.outputs());
+        out.scores.chunks_exact_mut(out.outputs).for_each(softmax);
+        Ok(())
+    }
+}
+
+fn relu(values: &mut [f32]) {
+    values.iter_mut().for_each(|v| *v = v.max(0.0));
+}
+
+/// Exponentials with the largest value subtracted first, divided by their sum.
+fn softmax(row: &mut [f32]) {
+    let top = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let mut sum = 0.0;
+    for v in row.iter_mut() {
+        *v = (*v - top).exp();
+        sum += *v;
+    }
+    row.iter_mut().for_each(|v| *v /= sum);
+}
+
+#[cfg(test)]
+#[path = "head_tests.rs"]
+mod tests;

@@ -1,0 +1,266 @@
+//! RoI max pooling, exactly as Caffe's `ROIPooling` layer (Fast R-CNN §2.1).
+//!
+//! In words, for a box, a channel and the cell (p, q) of a P×P grid:
+//!
+//! ```text
+//! x1, y1, x2, y2 = round(corner · spatial_scale)                  half away from zero; inclusive cells of the map
+//! w, h           = max(x2 - x1 + 1, 1), max(y2 - y1 + 1, 1)       so a reversed box counts as one cell at (x1, y1)
+//! columns        = x1 + [floor(q·w/P), ceil((q+1)·w/P))           clipped to the map; w/P is rounded to f32 first
+//! rows           = y1 + [floor(p·h/P), ceil((p+1)·h/P))
+//! out            = the largest value in rows × columns, 0 if there is none
+//! ```
+//!
+//! Maps are channel, row, column; the output is RoI, channel, p, q. A NaN never wins; a bin of nothing but NaN gives
+//! `-f32::MAX`, as in Caffe. Both forms below agree bit for bit.
+//!
+//! 1. With `argmax` (training): the loops in the order above.
+//! 2. Without: the map is first turned to row, column, channel, so that the maximum over the cells of a bin runs over
+//!    contiguous channels in vector registers; each RoI's result is turned back while it is in the cache.
+//!
+//! RoIs run in parallel on the current rayon pool.
+
+use crate::boxes::BBox;
+use rayon::prelude::*;
+use std::ops::Range;
+
+/// A map of features, channels outermost.
+#[derive(Debug, Clone, Copy)]
+pub struct MapView<'a> {
+    /// `channels`×`rows`×`cols` values.
+    pub data: &'a [f32],
+    /// Planes.
+    pub channels: usize,
+    /// Rows of each plane.
+    pub rows: usize,
+    /// Columns of each plane.
+    pub cols: usize,
+}
+
+/// Pools every RoI (in pixels of the network input) into `pool_size`² cells per channel; `out` becomes
+/// RoIs × channels × pool_size². `argmax`, if wanted, becomes as long: the position `row·cols + col` in the channel's
+/// plane of each maximum, -1 for an empty bin.
+///
+/// # Panics
+///
+/// If the map's length is not `channels·rows·cols`.
+pub fn roi_pool(
+    map: MapView<'_>,
+    rois: &[BBox],
+    spatial_scale: f32,
+    pool_size: usize,
+    out: &mut Vec<f32>,
+    argmax: Option<&mut Vec<i32>>,
+) {
+    match argmax {
+        Some(argmax) => pool_with_argmax(map, rois, spatial_scale, pool_size, out, argmax),
+        None => RoiPooler::default().pool(map, rois, spatial_scale, pool_size, out),
+    }
+}
+
+/// [`roi_pool`] without argmax that keeps its working memory from picture to picture.
+#[derive(Debug, Default)]
+pub struct RoiPooler {
+    /// The map as row, column, channel.
+    turned: Vec<f32>,
+}
+
+impl RoiPooler {
+    /// See [`roi_pool`].
+    ///
+    /// # Panics
+    ///
+    /// If the map's length is not `channels·rows·cols`.
+    pub fn pool(&mut self, map: MapView<'_>, rois: &[BBox], spatial_scale: f32, pool_size: usize, out: &mut Vec<f32>) {
+        let MapView { channels, cols, .. } = map;
+        let bins = pool_size * pool_size;
+        if !prepare(map, rois, bins, out) {
+            return;
+        }
+        self.turn(map);
+        let turned = &self.turned;
+        out.par_chunks_exact_mut(channels * bins).zip(rois).for_each_init(
+            || vec![0.0; channels * bins],
+            |tile, (out, roi)| {
+                let grid = Grid::new(roi, spatial_scale, pool_size, map);
+                for (bin, best) in tile.chunks_exact_mut(channels).enumerate() {
+                    let (rows, columns) = grid.bin(bin / pool_size, bin % pool_size);
+                    let empty = rows.is_empty() || columns.is_empty();
+                    best.fill(if empty { 0.0 } else { -f32::MAX });
+                    for row in rows {
+                        for cell in columns.clone() {
+                            let at = (row * cols + cell) * channels;
+                            for (best, &v) in best.iter_mut().zip(&turned[at..at + channels]) {
+                                *best = if v > *best { v } else { *best };
+                            }
+                        }
+                    }
+                }
+                for (channel, out) in out.chunks_exact_mut(bins).enumerate() {
+                    for (out, &v) in out.iter_mut().zip(tile[channel..].iter().step_by(channels)) {
+                        *out = v;
+                    }
+                }
+            },
+        );
+    }
+
+    fn turn(&mut self, map: MapView<'_>) {
+        let MapView { data, channels, cols, .. } = map;
+        let plane = map.rows * cols;
+        self.turned.resize(data.len(), 0.0);
+        self.turned.par_chunks_exact_mut(cols * channels).enumerate().for_each(|(row, turned)| {
+            for channel in 0..channels {
+                let line = &data[channel * plane + row * cols..][..cols];
+                for (out, &v) in turned[channel..].iter_mut().step_by(channels).zip(line) {
+                    *out = v;
+                }
+            }
+        });
+    }
+}
+
+fn pool_with_argmax(
+    map: MapView<'_>,
+    rois: &[BBox],
+    spatial_scale: f32,
+    pool_size: usize,
+    out: &mut Vec<f32>,
+    argmax: &mut Vec<i32>,
+) {
+    let MapView { data, channels, rows, cols } = map;
+    let bins = pool_size * pool_size;
+    argmax.clear();
+    argmax.resize(rois.len() * channels * bins, -1);
+    if !prepare(map, rois, bins, out) {
+        return;
+    }
+    let per_roi = channels * bins;
+    out.par_chunks_exact_mut(per_roi).zip(argmax.par_chunks_exact_mut(per_roi)).zip(rois).for_each(
+        |((out, argmax), roi)| {
+            let grid = Grid::new(roi, spatial_scale, pool_size, map);
+            let planes = data.chunks_exact(rows * cols);
+            for ((out, argmax), plane) in out.chunks_exact_mut(bins).zip(argmax.chunks_exact_mut(bins)).zip(planes) {
+                for (bin, (out, argmax)) in out.iter_mut().zip(argmax).enumerate() {
+                    (*out, *argmax) = largest(plane, cols, grid.bin(bin / pool_size, bin % pool_size));
+                }
+            }
+        },
+    );
+}
+
+/// The first largest value of a window of a plane and its position.
+fn largest(plane: &[f32], cols: usize, (rows, columns): (Range<usize>, Range<usize>)) -> (f32, i32) {
+    if rows.is_empty() || columns.is_empty() {
+        return (0.0, -1);
+    }
+    let (mut best, mut position) = (-f32::MAX, -1);
+    for row in rows {
+        for at in row * cols + columns.start..row * cols + columns.end {
+            if plane[at] > best {
+                (best, position) = (plane[at], at as i32);
+            }
+        }
+    }
+    (best, position)
+}
+
+/// Sizes `out`; false if there is nothing to look at and all of it is 0 already.
+fn prepare(map: MapView<'_>, rois: &[BBox], bins: usize, out: &mut Vec<f32>) -> bool {
+    assert_eq!(map.data.len(), map.channels * map.rows * map.cols, "map of {}×{}×{}", map.channels, map.rows, map.cols);
+    let len = rois.len() * map.channels * bins;
+    if len == 0 || map.data.is_empty() {
+        out.clear();
+    }
+    out.resize(len, 0.0);
+    len > 0 && !map.data.is_empty()
+}
+
+/// The cells of the map that the bins of one RoI cover.
+struct Grid {
+    x: i64,
+    y: i64,
+    bin_width: f32,
+    bin_height: f32,
+    rows: i64,
+    cols: i64,
+}
+
+impl Grid {
+    fn new(roi: &BBox, spatial_scale: f32, pool_size: usize, map: MapView<'_>) -> Self {
+        // `round` is half away from zero like C's; `as` saturates, so wild corners do no harm.
+        let cell = |corner: f32| i64::from((corner * spatial_scale).round() as i32);
+        let (x, y) = (cell(roi.x1), cell(roi.y1));
+        let (width, height) = ((cell(roi.x2) - x + 1).max(1), (cell(roi.y2) - y + 1).max(1));
+        let pool = pool_size as f32;
+        let (rows, cols) = (map.rows as i64, map.cols as i64);
+        Self { x, y, bin_width: width as f32 / pool, bin_height: height as f32 / pool, rows, cols }
+    }
+
+    /// Rows and columns of bin (p, q), clipped to the map; either may be empty.
+    fn bin(&self, p: usize, q: usize) -> (Range<usize>, Range<usize>) {
+        (span(p, self.bin_height, self.y, self.rows), span(q, self.bin_width, self.x, self.cols))
+    }
+}
+
+fn span(index: usize, bin: f32, start: i64, len: i64) -> Range<usize> {
+    // In f32 as in Caffe: where (index+1)·bin lands just above a whole number, the bin gets one more cell.
+    let first = (index as f32 * bin).floor() as i64 + start;
+    let end = ((index + 1) as f32 * bin).ceil() as i64 + start;
+    first.clamp(0, len) as usize..end.clamp(0, len) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use rand::{RngExt, SeedableRng};
+
+    fn noise(len: usize, seed: u64) -> Vec<f32> {
+        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
+        (0..len).map(|_| rng.random_range(-1.0..1.0)).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(100))]
+        #[test]
+        fn both_forms_agree_bit_for_bit_and_argmax_points_at_the_value(
+            seed in any::<u64>(), channels in 1usize..9, rows in 1usize..14, cols in 1usize..14, pool in 1usize..8,
+            corners in prop::collection::vec(prop::array::uniform4(-100.0f32..300.0), 0..6),
+        ) {
+            let data = noise(channels * rows * cols, seed);
+            let map = MapView { data: &data, channels, rows, cols };
+            let rois: Vec<BBox> = corners.iter().map(|&[x1, y1, x2, y2]| BBox::new(x1, y1, x2, y2)).collect();
+            let (mut fast, mut slow, mut argmax) = (vec![9.0; 7], vec![9.0; 3], vec![7; 5]);
+            roi_pool(map, &rois, 1.0 / 16.0, pool, &mut fast, None);
+            roi_pool(map, &rois, 1.0 / 16.0, pool, &mut slow, Some(&mut argmax));
+            prop_assert_eq!(&fast, &slow);
+            for (i, (&v, &at)) in slow.iter().zip(&argmax).enumerate() {
+                let channel = i / (pool * pool) % channels;
+                let expected = if at < 0 { 0.0 } else { data[channel * rows * cols + at as usize] };
+                prop_assert_eq!(v, expected);
+            }
+        }
+    }
+
+    #[test]
+    fn a_whole_map_in_one_bin_gives_the_maximum_and_its_position() {
+        let data = [1.0, 5.0, 2.0, 5.0, -3.0, -1.0, -2.0, -1.5];
+        let map = MapView { data: &data, channels: 2, rows: 2, cols: 2 };
+        let (mut out, mut argmax) = (Vec::new(), Vec::new());
+        let whole = [BBox::new(0.0, 0.0, 31.0, 31.0)];
+        roi_pool(map, &whole, 1.0 / 16.0, 1, &mut out, Some(&mut argmax));
+        assert_eq!((out, argmax), (vec![5.0, -1.0], vec![1, 1]));
+    }
+
+    #[test]
+    fn a_map_without_cells_gives_zeros_and_wild_corners_do_no_harm() {
+        let (mut out, mut argmax) = (vec![3.0; 4], Vec::new());
+        let empty = MapView { data: &[], channels: 2, rows: 0, cols: 5 };
+        roi_pool(empty, &[BBox::default()], 0.0625, 2, &mut out, Some(&mut argmax));
+        assert_eq!((out.as_slice(), argmax.as_slice()), (&[0.0; 8][..], &[-1; 8][..]));
+        let one = MapView { data: &[4.0], channels: 1, rows: 1, cols: 1 };
+        let wild = [BBox::new(f32::NEG_INFINITY, -1e30, f32::INFINITY, 1e30), BBox::new(f32::NAN, 0.0, f32::NAN, 0.0)];
+        roi_pool(one, &wild, 0.0625, 1, &mut out, None);
+        assert_eq!(out, [4.0, 4.0]);
+    }
+}
