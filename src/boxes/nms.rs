@@ -194,7 +194,8 @@ mod tests {
 
     #[test]
     fn no_more_boxes_are_kept_than_asked_for() {
-        let apart: Vec<BBox> = (0..50u8).map(|i| f32::from(i) * 20.0).map(|x| BBox::new(x, 0.0, x + 9.0, 9.0)).collect();
+        let apart: Vec<BBox> =
+            (0..50u8).map(|i| f32::from(i) * 20.0).map(|x| BBox::new(x, 0.0, x + 9.0, 9.0)).collect();
         assert_eq!(nms_sorted(&apart, 0.5, 7), (0..7).collect::<Vec<_>>());
         assert!(nms_sorted(&apart, 0.5, 0).is_empty());
     }

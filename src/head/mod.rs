@@ -60,7 +60,9 @@ pub enum HeadError {
     #[error("head: tensor \"{0}\" holds numbers that are not finite; the training run that made it diverged")]
     NonFinite(String),
     /// The pooled RoIs have the wrong length.
-    #[error("head: {got} pooled values for {rois} RoIs, but fc6 takes {inputs} per RoI; trunk and head do not belong together")]
+    #[error(
+        "head: {got} pooled values for {rois} RoIs, but fc6 takes {inputs} per RoI; trunk and head do not belong together"
+    )]
     Input {
         /// Values given.
         got: usize,

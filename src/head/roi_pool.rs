@@ -155,7 +155,8 @@ fn largest(plane: &[f32], cols: usize, (rows, columns): (Range<usize>, Range<usi
     }
     let (mut best, mut position) = (-f32::MAX, -1);
     for row in rows {
-        for at in row * cols + columns.start..row * cols + columns.end {
+        for col in columns.clone() {
+            let at = row * cols + col;
             if plane[at] > best {
                 (best, position) = (plane[at], at as i32);
             }

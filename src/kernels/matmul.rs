@@ -48,9 +48,8 @@ mod tests {
 
     /// The definition, in f64.
     fn plain(x: &[f32], w: &[f32], n: usize, k: usize, m: usize) -> Vec<f64> {
-        let dot = |i: usize, j: usize| -> f64 {
-            (0..k).map(|l| f64::from(x[i * k + l]) * f64::from(w[j * k + l])).sum()
-        };
+        let dot =
+            |i: usize, j: usize| -> f64 { (0..k).map(|l| f64::from(x[i * k + l]) * f64::from(w[j * k + l])).sum() };
         (0..n * m).map(|e| dot(e / m, e % m)).collect()
     }
 

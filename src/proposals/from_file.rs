@@ -62,10 +62,11 @@ impl ProposalFile {
                 return Err(wrong(format!("{} scores for {} boxes", scores.len(), line.boxes.len())));
             }
             let score = |k: usize| line.scores.as_ref().map_or(1.0, |s| s[k]);
-            let boxes = line.boxes.iter().enumerate().map(|(k, &[x1, y1, x2, y2])| Proposal {
-                bbox: BBox::from(Rect { x1, y1, x2, y2 }),
-                score: score(k),
-            });
+            let boxes = line
+                .boxes
+                .iter()
+                .enumerate()
+                .map(|(k, &[x1, y1, x2, y2])| Proposal { bbox: BBox::from(Rect { x1, y1, x2, y2 }), score: score(k) });
             if pictures.insert(line.image.clone(), boxes.collect()).is_some() {
                 return Err(wrong(format!("picture \"{}\" has a line already", line.image)));
             }

@@ -89,7 +89,9 @@ pub fn propose_into(
     let anchors = params.anchors.per_cell();
     let (rows, cols) = (maps.rows, maps.cols);
     let cells = rows * cols;
-    for (map, got, want) in [("score", maps.scores.len(), 2 * anchors * cells), ("delta", maps.deltas.len(), 4 * anchors * cells)] {
+    for (map, got, want) in
+        [("score", maps.scores.len(), 2 * anchors * cells), ("delta", maps.deltas.len(), 4 * anchors * cells)]
+    {
         if got != want {
             return Err(ProposalError::MapSize { map, got, want, anchors, rows, cols });
         }
