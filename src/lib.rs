@@ -6,3 +6,4 @@ pub mod head;
 pub mod kernels;
 pub mod model;
 pub mod proposals;
+pub mod trunk;

@@ -6,7 +6,7 @@
 use super::BBox;
 
 /// What anchors a network was trained with.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct AnchorSpec {
     /// Side of the base square in pixels.
     pub base: f32,

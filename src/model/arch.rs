@@ -283,7 +283,7 @@ mod tests {
 
     #[test]
     fn zf_maps_a_paper_sized_frame_to_the_papers_map() {
-        assert_eq!(ZF.map_size(600, 1000), (38, 63));
+        assert_eq!(ZF.map_size(600, 1000), (39, 64));
         assert_eq!(VGG16.map_size(600, 1000), (37, 62));
         assert_eq!(ZF.map_channels(), 256);
         assert_eq!(ZF.fc_inputs(), 9216);

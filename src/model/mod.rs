@@ -1,7 +1,22 @@
 //! Models: network descriptions, weights, bundles on disk, import and compression.
+//!
+//! [`arch`] describes the networks, [`layers`] lists their tensors, [`onnx`] writes and reads the two graphs,
+//! [`Manifest`] is `model.toml`, [`Bundle`] puts them together.
 
 pub mod arch;
+mod bundle;
+mod error;
+pub mod layers;
+mod manifest;
+pub mod nearest;
+pub mod onnx;
+mod seeded;
 mod weights;
 
 pub use arch::Architecture;
+pub use bundle::{Bundle, HEAD_FILE, MANIFEST_FILE, TRUNK_FILE, sha256};
+pub use error::{BundleError, ManifestError, OnnxError, WeightsError};
+pub use manifest::{BoxSpec, FORMAT, FileHashes, InputSpec, Manifest, ProposalSpec, Thresholds};
+pub use onnx::StorageType;
+pub use seeded::normals;
 pub use weights::{Tensor, Weights};

@@ -1,0 +1,158 @@
+//! The trunk: a picture in, the conv5 map and the RPN's maps out.
+//!
+//! tract owns the graph. `trunk.onnx` is read once into a typed model with symbolic height and width; this is the place
+//! where nodes can be replaced by operators of our own, before tract's optimiser changes their form. For each input
+//! size the model is then made concrete, optimised and kept as a plan ([`plans`]), so that a camera pays once.
+
+mod plans;
+
+use std::io::Cursor;
+use std::sync::Mutex;
+
+use tract_onnx::prelude::*;
+
+use crate::model::onnx::TRUNK_OUTPUTS;
+use crate::model::{Bundle, TRUNK_FILE};
+use plans::{Plan, PlanCache};
+
+/// Input sizes whose plans are kept. Each plan holds the packed weights of the trunk once more (15 MB for ZF).
+const PLANS_KEPT: usize = 8;
+
+/// Why the trunk cannot run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrunkError {
+    /// The graph is not one that the engine can run.
+    #[error("{TRUNK_FILE}: cannot be prepared for {height}×{width} pixels: {reason}; export the model again")]
+    Prepare {
+        /// Rows of the input; 0 for any.
+        height: usize,
+        /// Columns of the input; 0 for any.
+        width: usize,
+        /// The engine's message.
+        reason: String,
+    },
+    /// Running failed.
+    #[error("{TRUNK_FILE}: failed on an input of {height}×{width} pixels: {reason}")]
+    Run {
+        /// Rows of the input.
+        height: usize,
+        /// Columns of the input.
+        width: usize,
+        /// The engine's message.
+        reason: String,
+    },
+    /// The picture's data are not 3·height·width numbers, or there are too few for one cell of the map.
+    #[error(
+        "a network input of {height}×{width} pixels with {len} numbers cannot be run; it needs 3·height·width numbers and at least 16×16 pixels"
+    )]
+    Input {
+        /// Rows.
+        height: usize,
+        /// Columns.
+        width: usize,
+        /// Numbers given.
+        len: usize,
+    },
+}
+
+/// What the trunk makes of a picture. All maps are channel-major: channel, row, column.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Maps {
+    /// Rows of the maps.
+    pub rows: usize,
+    /// Columns of the maps.
+    pub cols: usize,
+    /// Channels of `conv5`.
+    pub channels: usize,
+    /// The last convolution's map, after its ReLU.
+    pub conv5: Vec<f32>,
+    /// Raw RPN scores (A background channels, then A object channels) and deltas (4 per anchor), if there is an RPN.
+    pub rpn: Option<(Vec<f32>, Vec<f32>)>,
+}
+
+/// A trunk ready to run at any input size.
+pub struct Trunk {
+    model: TypedModel,
+    run_options: RunOptions,
+    plans: Mutex<PlanCache>,
+}
+
+impl Trunk {
+    /// Reads the trunk of a bundle. `threads` is the number of threads inside each layer, at least 1.
+    pub fn new(bundle: &Bundle, threads: usize) -> Result<Self, TrunkError> {
+        let model = read(&bundle.trunk_onnx).map_err(|e| prepare_error(0, 0, &e))?;
+        let executor = match threads {
+            0 | 1 => multithread::Executor::SingleThread,
+            n => multithread::Executor::multithread_with_name(n, "trunk"),
+        };
+        let run_options = RunOptions { executor: Some(executor), ..RunOptions::default() };
+        Ok(Self { model, run_options, plans: Mutex::new(PlanCache::new(PLANS_KEPT)) })
+    }
+
+    /// Prepares the plan for one input size, so that the first frame does not pay for it.
+    pub fn warm_up(&self, height: usize, width: usize) -> Result<(), TrunkError> {
+        self.with_plan(height, width, |_| Ok(()))
+    }
+
+    /// Runs the trunk on planar BGR data (`3·height·width` numbers, mean subtracted).
+    pub fn run_planar(&self, data: &[f32], height: usize, width: usize) -> Result<Maps, TrunkError> {
+        if height < 16 || width < 16 || data.len() != 3 * height * width {
+            return Err(TrunkError::Input { height, width, len: data.len() });
+        }
+        self.with_plan(height, width, |plan| {
+            let failed = |e: &TractError| TrunkError::Run { height, width, reason: format!("{e:#}") };
+            let input = Tensor::from_shape(&[1, 3, height, width], data).map_err(|e| failed(&e))?;
+            let outputs = plan.run(tvec!(input.into_tvalue())).map_err(|e| failed(&e))?;
+            maps(&outputs).map_err(|e| failed(&e))
+        })
+    }
+
+    /// Lends the plan of one size to `run`. The lock is not held while it runs.
+    fn with_plan<T>(
+        &self,
+        height: usize,
+        width: usize,
+        run: impl FnOnce(&mut Plan) -> Result<T, TrunkError>,
+    ) -> Result<T, TrunkError> {
+        let taken = self.lock().take((height, width));
+        let mut plan = match taken {
+            Some(plan) => plan,
+            None => Plan::new(&self.model, &self.run_options, height, width)
+                .map_err(|e| prepare_error(height, width, &e))?,
+        };
+        let result = run(&mut plan);
+        // A plan that failed may hold half a turn; it is built again if asked for.
+        if result.is_ok() {
+            self.lock().put((height, width), plan);
+        }
+        result
+    }
+
+    /// The cache; a panic elsewhere while it was locked leaves it whole, so poisoning is no reason to fail.
+    fn lock(&self) -> std::sync::MutexGuard<'_, PlanCache> {
+        self.plans.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+fn prepare_error(height: usize, width: usize, error: &TractError) -> TrunkError {
+    TrunkError::Prepare { height, width, reason: format!("{error:#}") }
+}
+
+/// Reads the graph. Rewrites onto our own operators belong at the end of this function: later, tract turns 1×1
+/// convolutions into products and fuses what we would want to see.
+fn read(onnx: &[u8]) -> TractResult<TypedModel> {
+    // The names of the output's symbolic sides are for people; tract derives the sides itself.
+    tract_onnx::onnx().with_ignore_output_shapes(true).model_for_read(&mut Cursor::new(onnx))?.into_typed()
+}
+
+/// Copies the outputs out of the engine.
+fn maps(outputs: &[TValue]) -> TractResult<Maps> {
+    let floats = |i: usize| -> TractResult<Vec<f32>> { Ok(outputs[i].view().as_slice::<f32>()?.to_vec()) };
+    let shape = outputs[0].shape();
+    let rpn = if outputs.len() == TRUNK_OUTPUTS.len() { Some((floats(1)?, floats(2)?)) } else { None };
+    Ok(Maps { channels: shape[1], rows: shape[2], cols: shape[3], conv5: floats(0)?, rpn })
+}
+
+#[cfg(test)]
+mod tests;

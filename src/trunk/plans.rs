@@ -1,0 +1,58 @@
+//! Plans: the trunk optimised for one input size, and the few most recently used of them.
+
+use std::collections::HashMap;
+
+use tract_onnx::prelude::*;
+
+/// The trunk for one input size, with the state of its session.
+pub struct Plan {
+    state: TypedSimpleState,
+}
+
+impl Plan {
+    /// Makes the symbolic model concrete and optimises it.
+    pub fn new(model: &TypedModel, options: &RunOptions, height: usize, width: usize) -> TractResult<Self> {
+        let side = |name: &str, len: usize| (model.symbols.sym(name), TDim::Val(len as i64));
+        let concrete = model.set_symbols(&HashMap::from([side("H", height), side("W", width)]))?;
+        let plan = concrete.into_optimized()?.into_runnable_with_options(options)?;
+        Ok(Self { state: plan.spawn()? })
+    }
+
+    /// Runs one input through.
+    pub fn run(&mut self, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
+        self.state.run(inputs)
+    }
+}
+
+/// The most recently used plans, newest last. A plan in use is outside.
+pub struct PlanCache {
+    limit: usize,
+    plans: Vec<((usize, usize), Plan)>,
+}
+
+impl PlanCache {
+    /// A cache of at most `limit` plans.
+    pub fn new(limit: usize) -> Self {
+        Self { limit, plans: Vec::with_capacity(limit) }
+    }
+
+    /// Takes out a plan for that size, if there is one.
+    pub fn take(&mut self, size: (usize, usize)) -> Option<Plan> {
+        let at = self.plans.iter().rposition(|(s, _)| *s == size)?;
+        Some(self.plans.remove(at).1)
+    }
+
+    /// Puts a plan in, dropping the one that was used longest ago if there are too many.
+    pub fn put(&mut self, size: (usize, usize), plan: Plan) {
+        if self.plans.len() == self.limit {
+            self.plans.remove(0);
+        }
+        self.plans.push((size, plan));
+    }
+
+    /// Number of plans held.
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        self.plans.len()
+    }
+}

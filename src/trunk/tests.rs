@@ -1,0 +1,185 @@
+//! The trunk against plain loops written from the layers' definitions.
+#![allow(clippy::unwrap_used)]
+use super::*;
+use crate::model::arch::{ALL, Layer, LrnRegion, VGG16, ZF, pooled_len};
+use crate::model::{Architecture, Manifest, StorageType, Tensor as WeightTensor, Weights, normals};
+use rand::SeedableRng;
+
+/// One map: channels, rows, columns, data.
+type Map = (usize, usize, usize, Vec<f32>);
+
+fn conv((c, h, w, x): &Map, weight: &WeightTensor, bias: &[f32], stride: usize, pad: usize, groups: usize) -> Map {
+    let [out, per_group, k, _] = weight.shape[..] else { panic!("not a convolution") };
+    assert_eq!(per_group * groups, *c);
+    let (oh, ow) = ((h + 2 * pad - k) / stride + 1, (w + 2 * pad - k) / stride + 1);
+    let mut y = vec![0.0; out * oh * ow];
+    for o in 0..out {
+        let first = o / (out / groups) * per_group;
+        for (r, q) in (0..oh).flat_map(|r| (0..ow).map(move |q| (r, q))) {
+            let mut sum = f64::from(bias[o]);
+            for (i, dy) in (0..per_group).flat_map(|i| (0..k).map(move |dy| (i, dy))) {
+                let row = (r * stride + dy).wrapping_sub(pad);
+                for col in (0..k).map(|dx| (q * stride + dx).wrapping_sub(pad)) {
+                    if row < *h && col < *w {
+                        let tap = ((o * per_group + i) * k + dy) * k + (col + pad - q * stride);
+                        sum += f64::from(x[((first + i) * h + row) * w + col]) * f64::from(weight.data[tap]);
+                    }
+                }
+            }
+            y[(o * oh + r) * ow + q] = sum as f32;
+        }
+    }
+    (out, oh, ow, y)
+}
+
+fn relu(mut map: Map) -> Map {
+    map.3.iter_mut().for_each(|v| *v = v.max(0.0));
+    map
+}
+
+fn max_pool((c, h, w, x): &Map, k: usize, stride: usize, pad: usize) -> Map {
+    let (oh, ow) = (pooled_len(*h, k, stride, pad), pooled_len(*w, k, stride, pad));
+    let mut y = Vec::with_capacity(c * oh * ow);
+    for i in 0..*c {
+        for (r, q) in (0..oh).flat_map(|r| (0..ow).map(move |q| (r, q))) {
+            let rows = (r * stride).saturating_sub(pad)..(r * stride + k - pad).min(*h);
+            let cols = (q * stride).saturating_sub(pad)..(q * stride + k - pad).min(*w);
+            let window = rows.flat_map(|row| cols.clone().map(move |col| x[(i * h + row) * w + col]));
+            y.push(window.fold(f32::NEG_INFINITY, f32::max));
+        }
+    }
+    (*c, oh, ow, y)
+}
+
+fn lrn((c, h, w, x): &Map, region: LrnRegion, size: usize, [alpha, beta, k]: [f32; 3]) -> Map {
+    let half = (size - 1) / 2;
+    let square = |i: usize, r: usize, q: usize| {
+        if i < *c && r < *h && q < *w { f64::from(x[(i * h + r) * w + q]).powi(2) } else { 0.0 }
+    };
+    let mut y = Vec::with_capacity(x.len());
+    for (i, r) in (0..*c).flat_map(|i| (0..*h).map(move |r| (i, r))) {
+        for q in 0..*w {
+            let near = |n: usize| (0..size).map(move |d| (n + d).wrapping_sub(half));
+            let (sum, n): (f64, usize) = match region {
+                LrnRegion::AcrossChannels => (near(i).map(|i| square(i, r, q)).sum(), size),
+                LrnRegion::WithinChannel => {
+                    (near(r).flat_map(|r| near(q).map(move |q| square(i, r, q))).sum(), size * size)
+                }
+            };
+            let base = f64::from(k) + f64::from(alpha) / n as f64 * sum;
+            y.push((f64::from(x[(i * h + r) * w + q]) / base.powf(f64::from(beta))) as f32);
+        }
+    }
+    (*c, *h, *w, y)
+}
+
+fn reference(network: &Architecture, weights: &Weights, image: Map) -> [Map; 3] {
+    let layer = |x: &Map, name: &str, stride, pad, groups| {
+        let bias = &weights.get(&format!("{name}.bias")).unwrap().data;
+        conv(x, weights.get(&format!("{name}.weight")).unwrap(), bias, stride, pad, groups)
+    };
+    let mut x = image;
+    for l in network.trunk {
+        x = match *l {
+            Layer::Conv { name, stride, pad, groups, .. } => relu(layer(&x, name, stride, pad, groups)),
+            Layer::MaxPool { kernel, stride, pad, .. } => max_pool(&x, kernel, stride, pad),
+            Layer::Lrn { region, size, alpha, beta, k, .. } => lrn(&x, region, size, [alpha, beta, k]),
+        };
+    }
+    let hidden = relu(layer(&x, "rpn_conv", 1, 1, 1));
+    let (scores, deltas) = (layer(&hidden, "rpn_cls_score", 1, 0, 1), layer(&hidden, "rpn_bbox_pred", 1, 0, 1));
+    [x, scores, deltas]
+}
+
+fn image(height: usize, width: usize) -> Vec<f32> {
+    normals(&mut rand_chacha::ChaCha8Rng::seed_from_u64(9), 3 * height * width, 60.0)
+}
+
+fn bundle(network: &Architecture, anchors: Option<usize>, storage: StorageType) -> (Bundle, Weights) {
+    let weights = Weights::he_random(network, 1, anchors, Some(1), 11);
+    let manifest = Manifest::new("test", network, vec!["thing".into()]);
+    (Bundle::from_weights(network, &weights, manifest, storage).unwrap(), weights)
+}
+
+#[track_caller]
+fn assert_close(name: &str, got: &[f32], want: &[f32], tolerance: f32) {
+    assert_eq!(got.len(), want.len(), "{name}");
+    let scale = want.iter().fold(0f32, |m, v| m.max(v.abs()));
+    let (at, worst) = got
+        .iter()
+        .zip(want)
+        .map(|(g, w)| (g - w).abs())
+        .enumerate()
+        .fold((0, 0f32), |m, e| if e.1 > m.1 { e } else { m });
+    assert!(worst <= tolerance * scale, "{name}[{at}]: got {}, want {}, scale {scale}", got[at], want[at]);
+}
+
+#[test]
+fn every_network_computes_what_its_layers_say_at_even_and_odd_sizes() {
+    for network in ALL {
+        let (bundle, weights) = bundle(network, Some(9), StorageType::F32);
+        let trunk = Trunk::new(&bundle, 1).unwrap();
+        for (h, w) in if **network == VGG16 { vec![(32, 47)] } else { vec![(64, 96), (67, 89), (70, 51)] } {
+            let maps = trunk.run_planar(&image(h, w), h, w).unwrap();
+            let want = reference(network, &weights, (3, h, w, image(h, w)));
+            let name = format!("{} {h}×{w}", network.name);
+            assert_eq!((maps.channels, maps.rows, maps.cols), (want[0].0, want[0].1, want[0].2), "{name}");
+            assert_eq!((maps.rows, maps.cols), network.map_size(h, w), "{name}");
+            assert_close(&name, &maps.conv5, &want[0].3, 1e-5);
+            let (scores, deltas) = maps.rpn.unwrap();
+            assert_close(&name, &scores, &want[1].3, 1e-5);
+            assert_close(&name, &deltas, &want[2].3, 1e-5);
+        }
+    }
+}
+
+#[test]
+fn the_map_has_the_predicted_size_for_every_input_length() {
+    // One side only changes the number of columns, so a strip of 16 rows shows every case quickly.
+    for network in ALL.iter().filter(|n| ***n != VGG16) {
+        let trunk = Trunk::new(&bundle(network, None, StorageType::F32).0, 1).unwrap();
+        for w in 100..117 {
+            let maps = trunk.run_planar(&image(32, w), 32, w).unwrap();
+            assert_eq!((maps.rows, maps.cols), network.map_size(32, w), "{} 32×{w}", network.name);
+        }
+    }
+}
+
+#[test]
+fn half_precision_storage_runs_and_stays_near() {
+    let (exact, half) = (bundle(&ZF, Some(9), StorageType::F32).0, bundle(&ZF, Some(9), StorageType::F16).0);
+    let run = |b: &Bundle| Trunk::new(b, 1).unwrap().run_planar(&image(64, 64), 64, 64).unwrap();
+    assert_close("conv5", &run(&half).conv5, &run(&exact).conv5, 2e-3);
+}
+
+#[test]
+fn threads_do_not_change_a_bit() {
+    let (bundle, _) = bundle(&ZF, Some(9), StorageType::F32);
+    let run = |threads| Trunk::new(&bundle, threads).unwrap().run_planar(&image(96, 128), 96, 128).unwrap();
+    assert_eq!(run(1), run(2));
+}
+
+#[test]
+fn a_trunk_without_rpn_gives_only_the_map() {
+    let (bundle, _) = bundle(&ZF, None, StorageType::F32);
+    assert!(Trunk::new(&bundle, 1).unwrap().run_planar(&image(32, 32), 32, 32).unwrap().rpn.is_none());
+}
+
+#[test]
+fn no_more_plans_are_kept_than_the_limit_and_a_kept_one_is_reused() {
+    let trunk = Trunk::new(&bundle(&ZF, None, StorageType::F32).0, 1).unwrap();
+    for i in 0..PLANS_KEPT + 3 {
+        trunk.run_planar(&image(32, 32 + i), 32, 32 + i).unwrap();
+    }
+    assert_eq!(trunk.lock().len(), PLANS_KEPT);
+    assert!(trunk.lock().take((32, 32)).is_none());
+    assert!(trunk.lock().take((32, 32 + PLANS_KEPT)).is_some());
+}
+
+#[test]
+fn inputs_that_cannot_be_run_are_refused() {
+    let trunk = Trunk::new(&bundle(&ZF, None, StorageType::F32).0, 1).unwrap();
+    for (h, w, len) in [(32, 32, 100), (0, 32, 0), (8, 400, 9600)] {
+        assert!(matches!(trunk.run_planar(&vec![0.0; len], h, w), Err(TrunkError::Input { .. })));
+    }
+}
