@@ -282,9 +282,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn zf_maps_a_paper_sized_frame_to_the_papers_map() {
+    fn a_frame_of_600_by_1000_gives_the_map_of_caffes_rounding_up() {
         assert_eq!(ZF.map_size(600, 1000), (39, 64));
-        assert_eq!(VGG16.map_size(600, 1000), (37, 62));
+        assert_eq!(VGG16.map_size(600, 1000), (38, 63));
         assert_eq!(ZF.map_channels(), 256);
         assert_eq!(ZF.fc_inputs(), 9216);
         assert_eq!(VGG16.fc_inputs(), 25088);

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use super::nearest::nearest;
 use super::{Architecture, WeightsError};
 
 /// The file of a bundle that a layer lives in.
@@ -55,61 +56,70 @@ pub fn check_shapes(
     part: Option<Part>,
 ) -> Result<(), WeightsError> {
     let layers = network.layers(classes, anchors);
-    let mut left = shapes.clone();
-    let known =
-        |tensor: &str| layers.iter().any(|l| tensor.strip_prefix(l.name).is_some_and(|t| t.starts_with(['.', '_'])));
-    let strangers: Vec<&str> = shapes.keys().copied().filter(|t| !known(t)).collect();
+    let of_a_layer = |tensor: &str| {
+        let after = |l: &LayerShape| tensor.strip_prefix(l.name).is_some_and(|rest| rest.starts_with(['.', '_']));
+        layers.iter().any(after)
+    };
+    let strangers = shapes.keys().copied().filter(|t| !of_a_layer(t)).collect();
+    let mut check = Check { network: network.name, classes, left: shapes.clone(), strangers };
     for layer in layers.iter().filter(|l| part.is_none_or(|p| p == l.part)) {
-        let (out, input) = (layer.weight[0], layer.weight[1..].to_vec());
-        let rank = left.get(format!("{}_v.weight", layer.name).as_str()).map(|s| s[0]);
-        let mut need = |tensor: String, expected: Vec<usize>| {
-            take(&mut left, network, classes, &tensor, expected).map_err(|error| match error {
-                WeightsError::Missing { tensor, network, .. } => {
-                    let hint = super::nearest::nearest(&tensor, strangers.iter().copied()).map(String::from);
-                    WeightsError::Missing { tensor, network, hint }
-                }
-                other => other,
-            })
-        };
+        let (name, out, input) = (layer.name, layer.weight[0], &layer.weight[1..]);
+        let rank = check.left.get(format!("{name}_v.weight").as_str()).and_then(|s| s.first().copied());
         match rank.filter(|_| layer.part == Part::Head) {
             Some(rank) => {
-                need(format!("{}_v.weight", layer.name), [vec![rank], input].concat())?;
-                need(format!("{}_u.weight", layer.name), vec![out, rank])?;
-                need(format!("{}_u.bias", layer.name), vec![out])?;
+                check.take(&format!("{name}_v.weight"), &[&[rank], input].concat())?;
+                check.take(&format!("{name}_u.weight"), &[out, rank])?;
+                check.take(&format!("{name}_u.bias"), &[out])?;
             }
             None => {
-                need(format!("{}.weight", layer.name), layer.weight.clone())?;
-                need(format!("{}.bias", layer.name), vec![out])?;
+                check.take(&format!("{name}.weight"), &layer.weight)?;
+                check.take(&format!("{name}.bias"), &[out])?;
             }
         }
     }
-    match left.keys().next() {
-        Some(tensor) => Err(WeightsError::Unexpected { tensor: tensor.to_string(), network: network.name.to_string() }),
+    match check.left.keys().next() {
+        Some(tensor) => Err(WeightsError::Unexpected { tensor: tensor.to_string(), network: network.name.into() }),
         None => Ok(()),
     }
 }
 
-/// Takes one tensor out of those not yet accounted for.
-fn take(
-    left: &mut BTreeMap<&str, &[usize]>,
-    network: &Architecture,
+/// The tensors not yet accounted for.
+struct Check<'a> {
+    network: &'a str,
     classes: usize,
-    tensor: &str,
-    expected: Vec<usize>,
-) -> Result<(), WeightsError> {
-    let network = network.name.to_string();
-    let Some(found) = left.remove(tensor) else {
-        return Err(WeightsError::Missing { tensor: tensor.into(), network, hint: None });
-    };
-    let layer = tensor.split('.').next().unwrap_or(tensor).trim_end_matches("_u");
-    if matches!(layer, "cls_score" | "bbox_pred") && found.first() != expected.first() {
-        let found = found.first().copied().unwrap_or(0);
-        return Err(WeightsError::HeadWidth { layer: layer.into(), found, expected: expected[0], classes });
+    left: BTreeMap<&'a str, &'a [usize]>,
+    /// Tensors that belong to no layer: one of them may be a missing one under another name.
+    strangers: Vec<&'a str>,
+}
+
+impl Check<'_> {
+    /// Accounts for one tensor.
+    fn take(&mut self, tensor: &str, expected: &[usize]) -> Result<(), WeightsError> {
+        let network = self.network.to_string();
+        let Some(found) = self.left.remove(tensor) else {
+            let hint = nearest(tensor, self.strangers.iter().copied()).map(String::from);
+            return Err(WeightsError::Missing { tensor: tensor.into(), network, hint });
+        };
+        let layer = tensor.split('.').next().unwrap_or(tensor).trim_end_matches("_u");
+        if matches!(layer, "cls_score" | "bbox_pred") && found.first() != expected.first() {
+            let found = found.first().copied().unwrap_or(0);
+            return Err(WeightsError::HeadWidth {
+                layer: layer.into(),
+                found,
+                expected: expected[0],
+                classes: self.classes,
+            });
+        }
+        if found != expected {
+            return Err(WeightsError::Shape {
+                tensor: tensor.into(),
+                network,
+                found: found.to_vec(),
+                expected: expected.to_vec(),
+            });
+        }
+        Ok(())
     }
-    if found != expected {
-        return Err(WeightsError::Shape { tensor: tensor.into(), network, found: found.to_vec(), expected });
-    }
-    Ok(())
 }
 
 #[cfg(test)]
