@@ -6,6 +6,7 @@
 //! Standard output carries data only; everything said to people goes to standard error through `log`.
 
 mod detect;
+mod eval;
 mod failure;
 mod logging;
 mod progress;
@@ -37,11 +38,14 @@ struct Cli {
 enum Command {
     /// Find objects in pictures
     Detect(detect::Args),
+    /// Measure average precision on a marked data set
+    Eval(eval::Args),
 }
 
 fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Detect(args) => detect::run(args),
+        Command::Eval(args) => eval::run(args),
     }
 }
 

@@ -1,0 +1,169 @@
+//! `edge-rcnn eval`: how good the detections on a marked data set are.
+//!
+//! Detect on every picture (or read saved detections), write them if asked to, score them, print the table. The order
+//! matters: a run takes hours and scoring a second, so what was detected is on disk before anything can go wrong.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use edge_rcnn::eval::{
+    COCO_RESULTS, Dataset, DatasetError, Metric, RecallReport, Report, ResultsError, Scored, evaluate, read_saved,
+    write_coco, write_voc,
+};
+
+use super::Failure;
+
+/// Arguments of `eval`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "With --json the last line of standard output is one object: `mAP` and per-class `ap` in 0…1, \
+                        and for the COCO metric its twelve numbers.")]
+pub struct Args {
+    /// The marked pictures: `voc:DIR`, a VOC devkit folder, or `coco:FILE`, a COCO instances JSON
+    #[arg(long, value_name = "KIND:PATH")]
+    data: Data,
+    /// Split to use: `ImageSets/Main/NAME.txt` of a VOC folder; part of the file names of saved detections
+    #[arg(long, default_value = "test", value_name = "NAME")]
+    split: String,
+    /// How to score [default: voc07 for VOC data, coco for COCO data]
+    #[arg(long, value_name = "METRIC")]
+    metric: Option<MetricName>,
+    /// Folder of the pictures of COCO data [default: the folder of the JSON]
+    #[arg(long, value_name = "DIR")]
+    images: Option<PathBuf>,
+    /// Use only the first N pictures
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    /// Write the detections here, as VOC files and as COCO JSON, before they are scored
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Score these saved detections instead of detecting: a COCO JSON or a folder of VOC files
+    #[arg(long, value_name = "PATH")]
+    rescore: Option<PathBuf>,
+    /// End with one line of JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// `voc:DIR` or `coco:FILE`.
+#[derive(Debug, Clone)]
+enum Data {
+    Voc(PathBuf),
+    Coco(PathBuf),
+}
+
+impl FromStr for Data {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once(':') {
+            Some(("voc", dir)) if !dir.is_empty() => Ok(Self::Voc(dir.into())),
+            Some(("coco", file)) if !file.is_empty() => Ok(Self::Coco(file.into())),
+            _ => Err("expected `voc:DIR` or `coco:FILE`".into()),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum MetricName {
+    /// 11 recall levels, IoU above 0.5
+    Voc07,
+    /// Area under the curve, IoU above 0.5
+    Voc,
+    /// IoU .50:.05:.95, 101 recall levels
+    Coco,
+}
+
+/// Runs the verb.
+pub fn run(args: Args) -> Result<(), Failure> {
+    let metric = match (args.metric, &args.data) {
+        (Some(MetricName::Voc07), _) | (None, Data::Voc(_)) => Metric::Voc07,
+        (Some(MetricName::Voc), _) => Metric::Voc,
+        (Some(MetricName::Coco), _) | (None, Data::Coco(_)) => Metric::Coco,
+    };
+    let mut set = read_data(&args)?;
+    let limit = args.limit.unwrap_or(usize::MAX);
+    let (detections, recall) = match &args.rescore {
+        Some(saved) => {
+            let mut detections = read_saved(saved, &args.split, &set).map_err(results_failure)?;
+            detections.truncate(limit);
+            set.truncate(limit);
+            (detections, None)
+        }
+        None => {
+            return Err(Failure::runtime("the detector is not built in yet; score saved detections with --rescore"));
+        }
+    };
+    if let Some(dir) = &args.out {
+        save(dir, &args.split, &set, &detections)?;
+    }
+    print(&evaluate(&set, &detections, metric), recall.as_ref(), args.json).map_err(Failure::output)
+}
+
+/// The data set; its pictures have to be there only if they are going to be looked at.
+fn read_data(args: &Args) -> Result<Dataset, Failure> {
+    let annotations_only = args.rescore.is_some();
+    let set = match (&args.data, annotations_only) {
+        (Data::Voc(dir), true) => Dataset::voc_annotations(dir, &args.split),
+        (Data::Voc(dir), false) => Dataset::voc(dir, &args.split),
+        (Data::Coco(file), true) => Dataset::coco_annotations(file),
+        (Data::Coco(file), false) => {
+            let beside = file.parent().unwrap_or(Path::new(""));
+            Dataset::coco(file, args.images.as_deref().unwrap_or(beside))
+        }
+    };
+    set.map_err(|e| match &e {
+        DatasetError::MissingPictures { .. } => Failure::missing(e),
+        DatasetError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => Failure::missing(e),
+        _ => Failure::runtime(e),
+    })
+}
+
+fn save(dir: &Path, split: &str, set: &Dataset, detections: &[Vec<Scored>]) -> Result<(), Failure> {
+    write_voc(dir, split, set, detections).map_err(Failure::runtime)?;
+    write_coco(&dir.join(COCO_RESULTS), set, detections).map_err(Failure::runtime)?;
+    log::info!("detections are in {}; score them again with --rescore", dir.display());
+    Ok(())
+}
+
+fn results_failure(error: ResultsError) -> Failure {
+    match &error {
+        ResultsError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => Failure::missing(error),
+        ResultsError::Empty { .. } => Failure::missing(error),
+        _ => Failure::runtime(error),
+    }
+}
+
+/// The last line of `--json`.
+#[derive(serde::Serialize)]
+struct Line<'a> {
+    #[serde(flatten)]
+    report: &'a Report,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recall: Option<&'a RecallReport>,
+}
+
+fn print(report: &Report, recall: Option<&RecallReport>, json: bool) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{report}")?;
+    if let Some(recall) = recall {
+        writeln!(out, "{}", RecallTable(recall))?;
+    }
+    if json {
+        writeln!(out, "{}", serde_json::to_string(&Line { report, recall })?)?;
+    }
+    out.flush()
+}
+
+struct RecallTable<'a>(&'a RecallReport);
+
+impl fmt::Display for RecallTable<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:>9}  {:>10}  {:>10}", "proposals", "IoU >= 0.5", "IoU >= 0.7")?;
+        for row in &self.0.rows {
+            write!(f, "\n{:>9}  {:>10.4}  {:>10.4}", row.proposals, row.at_50, row.at_70)?;
+        }
+        write!(f, "\n{} objects, {:.1} proposals a picture", self.0.objects, self.0.mean_proposals)
+    }
+}

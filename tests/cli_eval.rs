@@ -1,0 +1,96 @@
+//! `edge-rcnn eval` as a program: output, files, exit codes.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+fn eval(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_edge-rcnn")).arg("eval").args(args).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+fn last_line(output: &Output) -> Value {
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    serde_json::from_str(text(&output.stdout).lines().last().unwrap()).unwrap()
+}
+
+/// The COCO case of the golden file as two files; gives their paths and the golden value.
+fn golden_coco(dir: &Path) -> (String, String, Value) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/ap_coco.json");
+    let golden: Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+    let (instances, results) = (dir.join("instances.json"), dir.join("results.json"));
+    fs::write(&instances, golden["instances"].to_string()).unwrap();
+    fs::write(&results, golden["results"].to_string()).unwrap();
+    (format!("coco:{}", instances.display()), results.display().to_string(), golden)
+}
+
+#[test]
+fn saved_detections_are_scored_as_pycocotools_does_and_written_again_without_loss() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, results, golden) = golden_coco(dir.path());
+    let out = dir.path().join("again").display().to_string();
+    let first = eval(&["--data", &data, "--rescore", &results, "--out", &out, "--json"]);
+    let line = last_line(&first);
+    assert_eq!(line["metric"], "coco");
+    for (name, key) in [("mAP", "AP"), ("AP50", "AP50"), ("APs", "APs"), ("AR100", "AR100")] {
+        let (got, want) = (line[name].as_f64().unwrap(), golden["expected"]["summary"][key].as_f64().unwrap());
+        assert!((got - want).abs() < 1e-9, "{name}: {got} instead of {want}");
+    }
+    assert!(line["ap"]["car"].is_number() && line["ap"].get("toothbrush").is_none());
+
+    for saved in [out.clone(), format!("{out}/detections.json")] {
+        let again = eval(&["--data", &data, "--rescore", &saved, "--json"]);
+        assert_eq!(text(&again.stdout), text(&first.stdout));
+    }
+}
+
+#[test]
+fn without_json_the_table_alone_is_printed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, results, _) = golden_coco(dir.path());
+    let output = eval(&["--data", &data, "--rescore", &results, "--metric", "voc07", "--limit", "10"]);
+    let table = text(&output.stdout);
+    let lines: Vec<&str> = table.lines().collect();
+    assert_eq!(lines.len(), 6, "{table}");
+    assert!(lines[0].starts_with("class") && lines[1].starts_with("car") && lines[5].starts_with("mean"));
+}
+
+#[test]
+fn no_detections_score_zero() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, results, _) = golden_coco(dir.path());
+    fs::write(&results, "[]").unwrap();
+    for metric in ["voc07", "voc", "coco"] {
+        let line = last_line(&eval(&["--data", &data, "--rescore", &results, "--metric", metric, "--json"]));
+        assert_eq!(line["mAP"], 0.0);
+    }
+}
+
+#[test]
+fn what_is_missing_or_wrong_is_said_with_its_exit_code() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, results, _) = golden_coco(dir.path());
+    let nowhere = dir.path().join("nowhere").display().to_string();
+    fs::write(dir.path().join("broken.json"), "{\"images\":[").unwrap();
+    let broken = format!("coco:{}", dir.path().join("broken.json").display());
+    let cases: [(&[&str], i32, &str); 6] = [
+        (&["--data", "voc"], 2, "voc:DIR"),
+        (&["--data", &data, "--metric", "map"], 2, "voc07"),
+        (&["--data", &format!("voc:{nowhere}"), "--rescore", &results], 66, "ImageSets/Main/test.txt"),
+        (&["--data", &data, "--rescore", &nowhere], 66, "nowhere"),
+        (&["--data", &data], 66, "30 of 30 pictures are missing"),
+        (&["--data", &broken, "--rescore", &results], 1, "broken.json"),
+    ];
+    for (args, code, word) in cases {
+        let output = eval(args);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{said}");
+        assert!(said.contains(word) && output.stdout.is_empty(), "{said}");
+    }
+}
