@@ -168,4 +168,19 @@ mod tests {
             assert!(e.starts_with("i.json: ") && e.contains(word), "{e}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn a_damaged_file_is_read_or_refused_but_never_panics(
+            places in proptest::collection::vec((0..GOOD.len(), proptest::prelude::any::<u8>()), 1..6),
+            length in 0..=GOOD.len(),
+        ) {
+            let mut bytes = GOOD.as_bytes().to_vec();
+            for (at, byte) in places {
+                bytes[at] = byte;
+            }
+            bytes.truncate(length.max(GOOD.len() / 2));
+            let _ = parse(&bytes, Path::new("i.json"), Path::new("dir"));
+        }
+    }
 }

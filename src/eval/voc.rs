@@ -155,6 +155,10 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
+    const GOOD: &str = "<annotation><size><width>50</width><height>40</height></size><object><name>dog</name>\
+                        <bndbox><xmin>1</xmin><ymin>2.5</ymin><xmax>50</xmax><ymax>40</ymax></bndbox></object>\
+                        </annotation>";
+
     fn parse_objects(inner: &str) -> Result<Annotation, DatasetError> {
         let xml = format!("<annotation><size><width>50</width><height>40</height></size>{inner}</annotation>");
         let classes = VOC_CLASSES.map(String::from);
@@ -200,6 +204,21 @@ mod tests {
         let deep = "<a>".repeat(200_000);
         for xml in ["", "<annotation>", "<other/>", "\u{0}", bomb, deep.as_str()] {
             assert!(parse(xml, Path::new("a.xml"), &|_| None).is_err());
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_damaged_file_is_read_or_refused_but_never_panics(
+            places in proptest::collection::vec((0..GOOD.len(), proptest::prelude::any::<u8>()), 1..6),
+            length in 0..=GOOD.len(),
+        ) {
+            let mut bytes = GOOD.as_bytes().to_vec();
+            for (at, byte) in places {
+                bytes[at] = byte;
+            }
+            bytes.truncate(length.max(GOOD.len() / 2));
+            let _ = parse(&String::from_utf8_lossy(&bytes), Path::new("a.xml"), &|n| VOC_CLASSES.iter().position(|c| *c == n).map(|i| i + 1));
         }
     }
 }
