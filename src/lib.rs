@@ -2,6 +2,7 @@
 
 pub mod boxes;
 pub mod eval;
+pub mod frame;
 pub mod head;
 pub mod kernels;
 pub mod model;

@@ -37,10 +37,8 @@ fn the_networks_input_is_the_one_opencv_makes() {
         let n: Vec<u32> = header.chunks(4).map(|b| u32::from_le_bytes(b.try_into().unwrap())).collect();
         let [width, height, out_width, out_height] = [n[0], n[1], n[4], n[5]].map(|v| v as usize);
         let scale = f64::from_le_bytes(take(8).try_into().unwrap());
-        let expected: Vec<f32> = take(out_width * out_height * 12)
-            .chunks(4)
-            .map(|b| f32::from_le_bytes(b.try_into().unwrap()))
-            .collect();
+        let expected: Vec<f32> =
+            take(out_width * out_height * 12).chunks(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect();
 
         let scaling = Scaling { short: n[2], long_max: n[3] };
         preprocess(&picture(width, height), scaling, MEAN_BGR, &mut blob);

@@ -136,6 +136,8 @@ fn explain(error: &ImageError, format: &'static str) -> DecodeError {
         io.is_some_and(|e| e.kind() == std::io::ErrorKind::UnexpectedEof)
     });
     match error {
+        // From memory, the only way reading can fail is that there is no more.
+        ImageError::IoError(_) => DecodeError::CutOff { format },
         _ if cut_off => DecodeError::CutOff { format },
         ImageError::Limits(_) => DecodeError::TooLarge {
             what: "the memory it needs".into(),
