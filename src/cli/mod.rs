@@ -8,6 +8,7 @@
 mod detect;
 mod eval;
 mod failure;
+mod import;
 mod logging;
 mod progress;
 
@@ -40,12 +41,15 @@ enum Command {
     Detect(detect::Args),
     /// Measure average precision on a marked data set
     Eval(eval::Args),
+    /// Make a model of the authors' Caffe files
+    Import(import::Args),
 }
 
 fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Detect(args) => detect::run(args),
         Command::Eval(args) => eval::run(args),
+        Command::Import(args) => import::run(args),
     }
 }
 

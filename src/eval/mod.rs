@@ -11,6 +11,7 @@
 
 mod coco;
 mod coco_ap;
+mod coco_classes;
 mod coco_match;
 mod dataset;
 mod recall;
@@ -21,6 +22,7 @@ mod voc;
 mod voc_ap;
 
 pub use coco_ap::{CocoResult, CocoSummary, coco_ap};
+pub use coco_classes::COCO_CLASSES;
 pub use dataset::{Dataset, DatasetError, DatasetKind, GroundTruth, ImageRecord};
 pub use recall::{RECALL_COUNTS, RecallCounter, RecallReport, RecallRow};
 pub use report::{ClassReport, Metric, Report, evaluate};

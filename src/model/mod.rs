@@ -6,6 +6,7 @@
 pub mod arch;
 mod bundle;
 mod error;
+pub mod import;
 pub mod layers;
 mod manifest;
 pub mod nearest;
