@@ -7,4 +7,5 @@ pub mod head;
 pub mod kernels;
 pub mod model;
 pub mod proposals;
+pub mod sink;
 pub mod trunk;
