@@ -103,6 +103,25 @@ impl Bundle {
         read_weights(&self.head_onnx).map_err(|source| BundleError::Onnx { path: HEAD_FILE.into(), source })
     }
 
+    /// The same model with other weights in its head.
+    pub fn with_head(&self, weights: &Weights, storage: StorageType) -> Result<Self, BundleError> {
+        let path = Path::new("new bundle");
+        if let Some(tensor) = weights.first_non_finite() {
+            return Err(weights_error(path.join(HEAD_FILE))(WeightsError::NonFinite { tensor: tensor.into() }));
+        }
+        let head_onnx = head_onnx(self.network()?, weights, storage).map_err(weights_error(path.join(HEAD_FILE)))?;
+        let mut manifest = self.manifest.clone();
+        manifest.files.head_sha256 = sha256(&head_onnx);
+        Self { manifest, trunk_onnx: self.trunk_onnx.clone(), head_onnx }.checked(path)
+    }
+
+    /// How the trunk's weights are stored.
+    pub fn storage(&self) -> Result<StorageType, BundleError> {
+        let tensors =
+            tensor_shapes(&self.trunk_onnx).map_err(|source| BundleError::Onnx { path: TRUNK_FILE.into(), source })?;
+        Ok(if tensors.element_bytes.values().any(|b| *b == 2) { StorageType::F16 } else { StorageType::F32 })
+    }
+
     /// One checksum for the whole model: that of its manifest, which holds those of the files.
     pub fn sha256(&self) -> Result<String, BundleError> {
         let text = self.manifest.to_toml().map_err(manifest_error(Path::new("")))?;

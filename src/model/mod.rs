@@ -5,6 +5,7 @@
 
 pub mod arch;
 mod bundle;
+mod compress;
 mod error;
 pub mod import;
 pub mod layers;
@@ -12,10 +13,12 @@ mod manifest;
 pub mod nearest;
 pub mod onnx;
 mod seeded;
+pub mod svd;
 mod weights;
 
 pub use arch::Architecture;
 pub use bundle::{Bundle, HEAD_FILE, MANIFEST_FILE, TRUNK_FILE, sha256};
+pub use compress::{CompressError, CompressOptions, CompressedLayer, compress};
 pub use error::{BundleError, ManifestError, OnnxError, WeightsError};
 pub use manifest::{BoxSpec, FORMAT, FileHashes, InputSpec, Manifest, ProposalSpec, Thresholds};
 pub use onnx::StorageType;

@@ -1,0 +1,96 @@
+//! `edge-rcnn compress`: truncated SVD of a model's fully connected layers.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::time::Instant;
+
+use edge_rcnn::model::{Bundle, CompressError, CompressOptions, StorageType, compress};
+
+use super::{Failure, model};
+
+/// Arguments of `compress`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "A layer of u outputs and v inputs costs u·v multiply-adds, compressed to rank t it costs t·(u+v). \
+                        Measure what it does to the accuracy with `edge-rcnn eval`.")]
+pub struct Args {
+    /// Model to compress: a bundle directory [default: the built-in one]
+    #[arg(long, value_name = "BUNDLE")]
+    model: Option<PathBuf>,
+    /// Where to write the compressed model
+    #[arg(long, value_name = "BUNDLE")]
+    out: PathBuf,
+    /// Layer and rank, for example fc6=1024; once per layer
+    #[arg(long = "rank", required = true, value_name = "LAYER=RANK", value_parser = layer_and_rank)]
+    ranks: Vec<(String, usize)>,
+    /// Also accept ranks that make a layer larger
+    #[arg(long)]
+    force: bool,
+    /// How to store the head's weights [default: as the model does]
+    #[arg(long, value_enum, value_name = "TYPE")]
+    storage: Option<model::Storage>,
+    /// Seed of the randomised method; equal seeds give equal models
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+fn layer_and_rank(text: &str) -> Result<(String, usize), String> {
+    let (layer, rank) = text.split_once('=').ok_or("write LAYER=RANK, for example fc6=1024")?;
+    let rank = rank.parse().map_err(|_| format!("`{rank}` is not a rank; write for example {layer}=256"))?;
+    Ok((layer.to_string(), rank))
+}
+
+/// Runs the verb.
+pub fn run(args: Args) -> Result<(), Failure> {
+    let bundle = model::open(args.model.as_deref())?;
+    let storage = match args.storage {
+        Some(storage) => storage.into(),
+        None => bundle.storage().map_err(Failure::config)?,
+    };
+    let options = CompressOptions { ranks: args.ranks, force: args.force, seed: args.seed };
+    log::info!("{}: compressing {} layers, seed {}", bundle.manifest.name, options.ranks.len(), options.seed);
+    let mut out = io::stdout().lock();
+    let mut written = writeln!(out, "{:<12}{:>14}{:>7}{:>12}{:>14}{:>14}", "layer", "size", "rank", "error", "before", "after");
+    let mut clock = Instant::now();
+    let compressed = compress(&bundle, &options, storage, |l| {
+        log::info!("{}: done in {:.1} s", l.layer, clock.elapsed().as_secs_f64());
+        clock = Instant::now();
+        let size = format!("{}×{}", l.outputs, l.inputs);
+        let line = writeln!(
+            out,
+            "{:<12}{size:>14}{:>7}{:>12.5}{:>14}{:>14}",
+            l.layer, l.rank, l.relative_error, l.parameters_before, l.parameters_after
+        );
+        if written.is_ok() {
+            written = line;
+        }
+    })
+    .map_err(|error| match error {
+        CompressError::Bundle(_) => Failure::config(error),
+        _ => Failure::usage(error),
+    })?;
+    written.map_err(Failure::output)?;
+    compressed.save(&args.out).map_err(Failure::runtime)?;
+    let bytes = |b: &Bundle| b.head_onnx.len() as f64 / 1e6;
+    writeln!(
+        out,
+        "{}: head.onnx {:.1} MB ({}), was {:.1} MB",
+        args.out.display(),
+        bytes(&compressed),
+        if storage == StorageType::F16 { "f16" } else { "f32" },
+        bytes(&bundle),
+    )
+    .map_err(Failure::output)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::layer_and_rank;
+
+    #[test]
+    fn a_rank_is_written_layer_equals_number() {
+        assert_eq!(layer_and_rank("fc6=1024"), Ok(("fc6".into(), 1024)));
+        for wrong in ["fc6", "fc6=", "fc6=-1", "fc6=x"] {
+            assert!(layer_and_rank(wrong).is_err(), "{wrong}");
+        }
+    }
+}

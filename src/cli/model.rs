@@ -1,0 +1,37 @@
+//! What verbs that take a model share: opening it, naming storage types.
+
+use std::path::Path;
+
+use edge_rcnn::model::{Bundle, BundleError, StorageType};
+
+use super::Failure;
+
+/// Opens the bundle in a directory, or the built-in one.
+pub fn open(dir: Option<&Path>) -> Result<Bundle, Failure> {
+    match dir {
+        Some(dir) => Bundle::load(dir),
+        None => Bundle::builtin(),
+    }
+    .map_err(|error| match error {
+        BundleError::MissingFile { .. } => Failure::missing(error),
+        _ => Failure::config(error),
+    })
+}
+
+/// [`StorageType`] on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Storage {
+    /// 4 bytes a weight, exact
+    F32,
+    /// 2 bytes a weight, 11 significant bits
+    F16,
+}
+
+impl From<Storage> for StorageType {
+    fn from(storage: Storage) -> Self {
+        match storage {
+            Storage::F32 => Self::F32,
+            Storage::F16 => Self::F16,
+        }
+    }
+}
