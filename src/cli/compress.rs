@@ -10,8 +10,10 @@ use super::{Failure, model};
 
 /// Arguments of `compress`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "A layer of u outputs and v inputs costs u·v multiply-adds, compressed to rank t it costs t·(u+v). \
-                        Measure what it does to the accuracy with `edge-rcnn eval`.")]
+#[command(
+    after_help = "A layer of u outputs and v inputs costs u·v multiply-adds, compressed to rank t it costs t·(u+v). \
+                        Measure what it does to the accuracy with `edge-rcnn eval`."
+)]
 pub struct Args {
     /// Model to compress: a bundle directory [default: the built-in one]
     #[arg(long, value_name = "BUNDLE")]
@@ -49,7 +51,8 @@ pub fn run(args: Args) -> Result<(), Failure> {
     let options = CompressOptions { ranks: args.ranks, force: args.force, seed: args.seed };
     log::info!("{}: compressing {} layers, seed {}", bundle.manifest.name, options.ranks.len(), options.seed);
     let mut out = io::stdout().lock();
-    let mut written = writeln!(out, "{:<12}{:>14}{:>7}{:>12}{:>14}{:>14}", "layer", "size", "rank", "error", "before", "after");
+    let mut written =
+        writeln!(out, "{:<12}{:>14}{:>7}{:>12}{:>14}{:>14}", "layer", "size", "rank", "error", "before", "after");
     let mut clock = Instant::now();
     let compressed = compress(&bundle, &options, storage, |l| {
         log::info!("{}: done in {:.1} s", l.layer, clock.elapsed().as_secs_f64());

@@ -52,11 +52,7 @@ fn describe(s: &Summary) -> Result<String, std::fmt::Error> {
         m.input.short_side, m.input.long_max
     )?;
     let a = &m.anchors;
-    writeln!(
-        t,
-        "anchors       base {}, ratios {:?}, scales {:?}, stride {}",
-        a.base, a.ratios, a.scales, a.stride
-    )?;
+    writeln!(t, "anchors       base {}, ratios {:?}, scales {:?}, stride {}", a.base, a.ratios, a.scales, a.stride)?;
     let p = &m.proposals;
     writeln!(
         t,

@@ -5,11 +5,14 @@
 //!
 //! Standard output carries data only; everything said to people goes to standard error through `log`.
 
+mod compress;
 mod detect;
 mod eval;
 mod failure;
 mod import;
+mod info;
 mod logging;
+mod model;
 mod progress;
 
 use std::process::ExitCode;
@@ -37,19 +40,25 @@ struct Cli {
 /// The verbs.
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Make a model smaller and faster: truncated SVD of its fully connected layers
+    Compress(compress::Args),
     /// Find objects in pictures
     Detect(detect::Args),
     /// Measure average precision on a marked data set
     Eval(eval::Args),
     /// Make a model of the authors' Caffe files
     Import(import::Args),
+    /// Say what a model is: classes, layers, costs, origin, checksums
+    Info(info::Args),
 }
 
 fn run(command: Command) -> Result<(), Failure> {
     match command {
+        Command::Compress(args) => compress::run(args),
         Command::Detect(args) => detect::run(args),
         Command::Eval(args) => eval::run(args),
         Command::Import(args) => import::run(args),
+        Command::Info(args) => info::run(args),
     }
 }
 

@@ -13,6 +13,7 @@ mod manifest;
 pub mod nearest;
 pub mod onnx;
 mod seeded;
+mod summary;
 pub mod svd;
 mod weights;
 
@@ -23,4 +24,5 @@ pub use error::{BundleError, ManifestError, OnnxError, WeightsError};
 pub use manifest::{BoxSpec, FORMAT, FileHashes, InputSpec, Manifest, ProposalSpec, Thresholds};
 pub use onnx::StorageType;
 pub use seeded::normals;
+pub use summary::{LayerRow, Summary};
 pub use weights::{Tensor, Weights};

@@ -11,6 +11,7 @@ use std::sync::Mutex;
 
 use tract_onnx::prelude::*;
 
+use crate::frame::Blob;
 use crate::model::onnx::TRUNK_OUTPUTS;
 use crate::model::{Bundle, TRUNK_FILE};
 use plans::{Plan, PlanCache};
@@ -93,6 +94,11 @@ impl Trunk {
     /// Prepares the plan for one input size, so that the first frame does not pay for it.
     pub fn warm_up(&self, height: usize, width: usize) -> Result<(), TrunkError> {
         self.with_plan(height, width, |_| Ok(()))
+    }
+
+    /// Runs the trunk on a preprocessed picture.
+    pub fn run(&self, blob: &Blob) -> Result<Maps, TrunkError> {
+        self.run_planar(&blob.data, blob.height, blob.width)
     }
 
     /// Runs the trunk on planar BGR data (`3·height·width` numbers, mean subtracted).
