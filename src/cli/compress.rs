@@ -51,12 +51,20 @@ pub fn run(args: Args) -> Result<(), Failure> {
     let options = CompressOptions { ranks: args.ranks, force: args.force, seed: args.seed };
     log::info!("{}: compressing {} layers, seed {}", bundle.manifest.name, options.ranks.len(), options.seed);
     let mut out = io::stdout().lock();
-    let mut written =
-        writeln!(out, "{:<12}{:>14}{:>7}{:>12}{:>14}{:>14}", "layer", "size", "rank", "error", "before", "after");
+    let mut written = Ok(());
+    let mut header = true;
     let mut clock = Instant::now();
     let compressed = compress(&bundle, &options, storage, |l| {
         log::info!("{}: done in {:.1} s", l.layer, clock.elapsed().as_secs_f64());
         clock = Instant::now();
+        // Only now, because a refused request prints nothing.
+        if std::mem::take(&mut header) {
+            written = writeln!(
+                out,
+                "{:<12}{:>14}{:>7}{:>12}{:>14}{:>14}",
+                "layer", "size", "rank", "error", "before", "after"
+            );
+        }
         let size = format!("{}×{}", l.outputs, l.inputs);
         let line = writeln!(
             out,
