@@ -128,9 +128,10 @@ impl RoiPooler {
                     for at in cells(window, map.cols) {
                         let values = &turned[at * channels..][..channels];
                         for ((best, position), &v) in best.iter_mut().zip(position.iter_mut()).zip(values) {
-                            let larger = v > *best;
-                            *best = if larger { v } else { *best };
-                            *position = if larger { at as i32 } else { *position };
+                            // All ones where `v` wins: a select on `v > *best` would become a branch here.
+                            let wins = -i32::from(v > *best);
+                            *position = (at as i32 & wins) | (*position & !wins);
+                            *best = if v > *best { v } else { *best };
                         }
                     }
                 }
