@@ -123,8 +123,7 @@ fn heads(c: &mut Criterion) {
     group.sample_size(10);
     let (pooled, mut out) = (noise(300 * inputs, 6, 1.0), HeadOutput::default());
     for (name, weights) in [("300", whole), ("300_svd_1024_256", pairs)] {
-        let mut head = Head::from_weights(&weights).unwrap();
-        drop(weights);
+        let mut head = Head::from_weights(weights).unwrap();
         group.bench_function(name, |b| b.iter(|| head.run_into(black_box(&pooled), 300, &mut out).unwrap()));
     }
     group.finish();

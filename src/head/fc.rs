@@ -21,25 +21,25 @@ struct Layer {
 }
 
 impl Layer {
-    fn from_weights(weights: &Weights, layer: &str, with_bias: bool) -> Result<Self, HeadError> {
+    fn take(weights: &mut Weights, layer: &str, with_bias: bool) -> Result<Self, HeadError> {
         let name = format!("{layer}.weight");
-        let weight = tensor(weights, &name)?;
+        let weight = take_tensor(weights, &name)?;
         let [outputs, inputs] = weight.shape[..] else {
-            return Err(shape_error(&name, weight, "two dimensions, outputs × inputs".to_owned()));
+            return Err(shape_error(&name, &weight, "two dimensions, outputs × inputs".to_owned()));
         };
         if outputs == 0 || inputs == 0 {
-            return Err(shape_error(&name, weight, "at least one output and one input".to_owned()));
+            return Err(shape_error(&name, &weight, "at least one output and one input".to_owned()));
         }
         let mut bias = None;
         if with_bias {
             let name = format!("{layer}.bias");
-            let b = tensor(weights, &name)?;
+            let b = take_tensor(weights, &name)?;
             if b.data.len() != outputs {
-                return Err(shape_error(&name, b, format!("{outputs} values, one per output")));
+                return Err(shape_error(&name, &b, format!("{outputs} values, one per output")));
             }
-            bias = Some(b.data.clone());
+            bias = Some(b.data);
         }
-        Ok(Self { name, weight: weight.data.clone(), bias, inputs, outputs })
+        Ok(Self { name, weight: weight.data, bias, inputs, outputs })
     }
 
     fn run(&self, x: &[f32], n: usize, y: &mut Vec<f32>) {
@@ -62,15 +62,13 @@ pub(super) struct Stack {
 }
 
 impl Stack {
-    pub(super) fn from_weights(weights: &Weights, layer: &str) -> Result<Self, HeadError> {
+    /// Takes a layer's tensors out of the weights, so that they are never in memory twice.
+    pub(super) fn take(weights: &mut Weights, layer: &str) -> Result<Self, HeadError> {
         let (v, u) = (format!("{layer}_v"), format!("{layer}_u"));
         if !weights.has_layer(&v) && !weights.has_layer(&u) {
-            return Ok(Self { first: None, last: Layer::from_weights(weights, layer, true)? });
+            return Ok(Self { first: None, last: Layer::take(weights, layer, true)? });
         }
-        let stack = Self {
-            first: Some(Layer::from_weights(weights, &v, false)?),
-            last: Layer::from_weights(weights, &u, true)?,
-        };
+        let stack = Self { first: Some(Layer::take(weights, &v, false)?), last: Layer::take(weights, &u, true)? };
         if let Some(first) = &stack.first
             && first.outputs != stack.last.inputs
         {
@@ -121,8 +119,8 @@ impl Stack {
     }
 }
 
-fn tensor<'a>(weights: &'a Weights, name: &str) -> Result<&'a Tensor, HeadError> {
-    let tensor = weights.get(name).ok_or_else(|| HeadError::Missing(name.to_owned()))?;
+fn take_tensor(weights: &mut Weights, name: &str) -> Result<Tensor, HeadError> {
+    let tensor = weights.0.remove(name).ok_or_else(|| HeadError::Missing(name.to_owned()))?;
     if tensor.data.iter().any(|v| !v.is_finite()) {
         return Err(HeadError::NonFinite(name.to_owned()));
     }

@@ -40,7 +40,7 @@ fn assert_close(got: &[f32], want: &[f32]) {
 fn layers_run_in_order_with_relu_between_and_softmax_at_the_end() {
     let w = small();
     let x: Vec<f32> = (0..24u8).map(|i| f32::from(i) / 10.0 - 1.0).collect();
-    let out = Head::from_weights(&w).unwrap().run(&x, 2).unwrap();
+    let out = Head::from_weights(w.clone()).unwrap().run(&x, 2).unwrap();
     assert_eq!((out.rois, out.outputs, out.scores.len(), out.deltas.len()), (2, 3, 6, 24));
     for (i, x) in x.chunks(12).enumerate() {
         let rectified = |v: Vec<f32>| v.into_iter().map(|v| v.max(0.0)).collect::<Vec<_>>();
@@ -63,8 +63,8 @@ fn a_pair_whose_product_is_the_layer_gives_the_same_output() {
     pair.insert("fc6_u.weight", Tensor::new(vec![7, 7], identity).unwrap());
     pair.insert("fc6_u.bias", bias);
     let x = [0.3; 36];
-    let want = Head::from_weights(&whole).unwrap().run(&x, 3).unwrap();
-    let mut head = Head::from_weights(&pair).unwrap();
+    let want = Head::from_weights(whole).unwrap().run(&x, 3).unwrap();
+    let mut head = Head::from_weights(pair).unwrap();
     assert_eq!((head.inputs(), head.outputs()), (12, 3));
     let got = head.run(&x, 3).unwrap();
     assert_close(&got.scores, &want.scores);
@@ -73,11 +73,11 @@ fn a_pair_whose_product_is_the_layer_gives_the_same_output() {
 
 #[test]
 fn memory_reused_from_a_larger_batch_leaves_nothing_behind() {
-    let mut head = Head::from_weights(&small()).unwrap();
+    let mut head = Head::from_weights(small()).unwrap();
     let mut out = HeadOutput::default();
     head.run_into(&[0.7; 12 * 9], 9, &mut out).unwrap();
     head.run_into(&[0.1; 24], 2, &mut out).unwrap();
-    assert_eq!(out, Head::from_weights(&small()).unwrap().run(&[0.1; 24], 2).unwrap());
+    assert_eq!(out, Head::from_weights(small()).unwrap().run(&[0.1; 24], 2).unwrap());
     assert!(head.run(&[], 0).unwrap().scores.is_empty());
 }
 
@@ -93,7 +93,7 @@ fn wrong_weights_are_refused_by_tensor_name() {
     let change = |f: &dyn Fn(&mut Weights)| {
         let mut w = small();
         f(&mut w);
-        Head::from_weights(&w).unwrap_err().to_string()
+        Head::from_weights(w).unwrap_err().to_string()
     };
     let zeros = |shape: &[usize]| Tensor::new(shape.to_vec(), vec![0.0; shape.iter().product()]).unwrap();
     let cases = [
@@ -107,6 +107,6 @@ fn wrong_weights_are_refused_by_tensor_name() {
     for (text, expected) in cases {
         assert!(text.contains(expected), "{text}");
     }
-    let e = Head::from_weights(&small()).unwrap().run(&[0.0; 13], 1).unwrap_err();
+    let e = Head::from_weights(small()).unwrap().run(&[0.0; 13], 1).unwrap_err();
     assert!(e.to_string().contains("13 pooled values"), "{e}");
 }

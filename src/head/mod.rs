@@ -10,7 +10,7 @@ mod fc;
 mod postprocess;
 mod roi_pool;
 
-use crate::model::Weights;
+use crate::model::{Bundle, BundleError, Weights};
 use fc::Stack;
 
 pub use postprocess::{BoxNormalisation, Detection, PictureSize, PostParams, Postprocessed, postprocess};
@@ -43,6 +43,9 @@ pub struct HeadOutput {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum HeadError {
+    /// The weights cannot be read.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
     /// A tensor is missing.
     #[error("head: tensor \"{0}\" is missing; the model is incomplete, import or export it again")]
     Missing(String),
@@ -74,9 +77,14 @@ pub enum HeadError {
 }
 
 impl Head {
-    /// The head of a set of weights. Any of its layers may be a truncated SVD pair.
-    pub fn from_weights(weights: &Weights) -> Result<Self, HeadError> {
-        let layer = |name| Stack::from_weights(weights, name);
+    /// The head of a bundle.
+    pub fn new(bundle: &Bundle) -> Result<Self, HeadError> {
+        Self::from_weights(bundle.head_weights()?)
+    }
+
+    /// The head of a set of weights, which may hold other layers too. Any of its layers may be a truncated SVD pair.
+    pub fn from_weights(mut weights: Weights) -> Result<Self, HeadError> {
+        let mut layer = |name| Stack::take(&mut weights, name);
         let head = Self {
             fc6: layer("fc6")?,
             fc7: layer("fc7")?,

@@ -1,0 +1,269 @@
+//! The composition: one picture through all stages, on one screen ([`Detector::detect_named`]).
+//!
+//! ```text
+//! Picture ─► preprocess ─► trunk ─► proposals ─► RoI pool ─► head ─► postprocess ─► Detected
+//! ```
+//!
+//! Each stage is a named call with its time taken. Boxes are [`BBox`] (inclusive, network input pixels) up to the head,
+//! and half-open [`Rect`](crate::boxes::Rect)s of the original picture in what comes out. Working memory is kept from
+//! picture to picture, so a detector is used by one thread at a time; inside each stage it uses all cores it was given.
+
+mod options;
+
+use crate::{
+    boxes::BBox,
+    frame::{Blob, Picture, Scaling, preprocess},
+    head::{Head, HeadError, HeadOutput, MapView, PictureSize, PostParams, RoiPooler, postprocess},
+    model::{BundleError, arch::FEATURE_STRIDE},
+    proposals::{Proposal, ProposalContext, ProposalError, ProposalSource, RpnMaps},
+    trunk::{Trunk, TrunkError},
+};
+use rayon::ThreadPool;
+use std::time::Instant;
+
+pub use crate::head::Detection;
+pub use options::DetectorOptions;
+
+/// A model ready to look at pictures.
+pub struct Detector {
+    classes: Vec<String>,
+    scaling: Scaling,
+    mean_bgr: [f32; 3],
+    trunk: Trunk,
+    source: Box<dyn ProposalSource>,
+    pool_size: usize,
+    pooler: RoiPooler,
+    head: Head,
+    post: PostParams,
+    threads: ThreadPool,
+    // Memory kept from picture to picture.
+    blob: Blob,
+    proposals: Vec<Proposal>,
+    rois: Vec<BBox>,
+    pooled: Vec<f32>,
+    output: HeadOutput,
+}
+
+/// Milliseconds per stage.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct StageTimes {
+    /// Resize and mean subtraction.
+    pub preprocess: f64,
+    /// Convolutions, the RPN's among them.
+    pub trunk: f64,
+    /// Decoding, sorting and suppression of proposals.
+    pub proposals: f64,
+    /// RoI pooling.
+    pub roi_pool: f64,
+    /// Fully connected layers and softmax.
+    pub head: f64,
+    /// Decoding and suppression of detections.
+    pub postprocess: f64,
+}
+
+impl StageTimes {
+    /// Sum over the stages.
+    pub fn total(&self) -> f64 {
+        self.named().iter().map(|(_, ms)| ms).sum()
+    }
+
+    /// The stages in their order, with names for tables and logs.
+    pub fn named(&self) -> [(&'static str, f64); 6] {
+        [
+            ("preprocess", self.preprocess),
+            ("trunk", self.trunk),
+            ("proposals", self.proposals),
+            ("roi_pool", self.roi_pool),
+            ("head", self.head),
+            ("postprocess", self.postprocess),
+        ]
+    }
+}
+
+/// What was found in one picture.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Detected {
+    /// Sorted by falling score, then box, then class.
+    pub detections: Vec<Detection>,
+    /// How long each stage took.
+    pub timings: StageTimes,
+    /// Rows and columns of the network input.
+    pub input: (usize, usize),
+    /// Boxes the head looked at.
+    pub proposals: usize,
+    /// Proposals and detections left out because a number was not finite.
+    pub non_finite: usize,
+}
+
+/// Why a detector cannot be built or failed on a picture.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DetectorError {
+    /// The bundle is not right.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+    /// The trunk.
+    #[error(transparent)]
+    Trunk(#[from] TrunkError),
+    /// The head.
+    #[error(transparent)]
+    Head(#[from] HeadError),
+    /// The proposals.
+    #[error(transparent)]
+    Proposals(#[from] ProposalError),
+    /// A class filter names a class the model does not know.
+    #[error("class \"{name}\" is unknown to the model{hint}; it knows: {known}")]
+    UnknownClass {
+        /// The name asked for.
+        name: String,
+        /// Empty, or the nearest valid name.
+        hint: String,
+        /// All names.
+        known: String,
+    },
+    /// An option is out of range.
+    #[error("{name} = {value}: {reason}")]
+    Option {
+        /// The option.
+        name: &'static str,
+        /// What it was set to.
+        value: String,
+        /// What it must be.
+        reason: &'static str,
+    },
+    /// The worker threads could not be started.
+    #[error("cannot start {threads} threads: {reason}; ask for fewer threads")]
+    Threads {
+        /// How many.
+        threads: usize,
+        /// What the system said.
+        reason: String,
+    },
+    /// The pixels do not fit the picture's size.
+    #[error(
+        "a picture of {width}×{height} with {bytes} bytes of RGB cannot be looked at; it needs 3·width·height, and one pixel at least"
+    )]
+    Picture {
+        /// Columns.
+        width: usize,
+        /// Rows.
+        height: usize,
+        /// Bytes given.
+        bytes: usize,
+    },
+}
+
+impl Detector {
+    /// Looks at one picture.
+    pub fn detect(&mut self, picture: &Picture) -> Result<Detected, DetectorError> {
+        self.detect_named(picture, None)
+    }
+
+    /// Looks at one picture; proposals from a file are found by its name.
+    pub fn detect_named(&mut self, picture: &Picture, name: Option<&str>) -> Result<Detected, DetectorError> {
+        let size = PictureSize { width: picture.width, height: picture.height };
+        check_picture(picture)?;
+        let (mut times, mut watch) = (StageTimes::default(), Stopwatch::start());
+
+        preprocess(picture, self.scaling, self.mean_bgr, &mut self.blob);
+        let Blob { height, width, scale, ref data } = self.blob;
+        times.preprocess = watch.lap();
+        if height < FEATURE_STRIDE || width < FEATURE_STRIDE {
+            // Too thin for one cell of the map: such a picture holds nothing, it is not an error.
+            return Ok(Detected { timings: times, input: (height, width), ..Detected::default() });
+        }
+
+        let maps = self.trunk.run_planar(data, height, width)?;
+        let map = MapView { data: &maps.conv5, channels: maps.channels, rows: maps.rows, cols: maps.cols };
+        times.trunk = watch.lap();
+
+        let rpn = maps.rpn.as_ref().map(|(scores, deltas)| RpnMaps { scores, deltas, rows: map.rows, cols: map.cols });
+        let context = ProposalContext { name, blob_height: height, blob_width: width, scale, rpn };
+        let lost = self.source.propose(&context, &mut self.proposals)?;
+        self.rois.clear();
+        self.rois.extend(self.proposals.iter().map(|p| p.bbox));
+        times.proposals = watch.lap();
+
+        let (pooler, pooled, rois) = (&mut self.pooler, &mut self.pooled, &self.rois);
+        self.threads.install(|| pooler.pool(map, rois, 1.0 / FEATURE_STRIDE as f32, self.pool_size, pooled));
+        times.roi_pool = watch.lap();
+
+        let (head, output) = (&mut self.head, &mut self.output);
+        self.threads.install(|| head.run_into(pooled, rois.len(), output))?;
+        times.head = watch.lap();
+
+        let found = postprocess(output, rois, &self.post, size, scale);
+        times.postprocess = watch.lap();
+
+        Ok(Detected {
+            detections: found.detections,
+            timings: times,
+            input: (height, width),
+            proposals: self.rois.len(),
+            non_finite: lost + found.non_finite,
+        })
+    }
+
+    /// Prepares for pictures of this size, so that the first one does not pay for it.
+    pub fn warm_up(&self, width: usize, height: usize) -> Result<(), DetectorError> {
+        let (columns, rows) = self.scaling.input_size(width, height);
+        if rows >= FEATURE_STRIDE && columns >= FEATURE_STRIDE {
+            self.trunk.warm_up(rows, columns)?;
+        }
+        Ok(())
+    }
+
+    /// Class names; the name of `class_id` is at `class_id - 1`.
+    pub fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    /// The name of a detection's class; empty for an id the model does not have.
+    pub fn label(&self, class_id: usize) -> &str {
+        class_id.checked_sub(1).and_then(|i| self.classes.get(i)).map_or("", String::as_str)
+    }
+
+    /// Where proposals come from, for logs.
+    pub fn proposal_source(&self) -> &'static str {
+        self.source.name()
+    }
+
+    /// How large the network input is made.
+    pub fn scaling(&self) -> Scaling {
+        self.scaling
+    }
+
+    /// Changes the size of the network input from the next picture on, to stay inside a time budget.
+    pub fn set_scaling(&mut self, scaling: Scaling) {
+        self.scaling = scaling;
+    }
+
+    /// Limits the proposals from the next picture on, to stay inside a time budget.
+    pub fn set_proposals(&mut self, max: usize) {
+        self.source.set_max(max.max(1));
+    }
+}
+
+fn check_picture(picture: &Picture) -> Result<(), DetectorError> {
+    let (width, height, bytes) = (picture.width, picture.height, picture.rgb.len());
+    let fits = width.checked_mul(height).and_then(|n| n.checked_mul(3)) == Some(bytes) && bytes > 0;
+    fits.then_some(()).ok_or(DetectorError::Picture { width, height, bytes })
+}
+
+/// Milliseconds from lap to lap.
+struct Stopwatch(Instant);
+
+impl Stopwatch {
+    fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    fn lap(&mut self) -> f64 {
+        let now = Instant::now();
+        let lap = now.duration_since(std::mem::replace(&mut self.0, now));
+        lap.as_secs_f64() * 1e3
+    }
+}
+
+#[cfg(test)]
+mod tests;
