@@ -9,4 +9,6 @@ pub mod kernels;
 pub mod model;
 pub mod proposals;
 pub mod sink;
+#[cfg(feature = "train")]
+pub mod train;
 pub mod trunk;

@@ -48,7 +48,7 @@ pub struct Args {
 
 /// `voc:DIR` or `coco:FILE`.
 #[derive(Debug, Clone)]
-enum Data {
+pub(super) enum Data {
     Voc(PathBuf),
     Coco(PathBuf),
 }

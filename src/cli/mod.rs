@@ -14,6 +14,8 @@ mod info;
 mod logging;
 mod model;
 mod progress;
+#[cfg(feature = "train")]
+mod train;
 
 use std::process::ExitCode;
 
@@ -50,6 +52,9 @@ enum Command {
     Import(import::Args),
     /// Say what a model is: classes, layers, costs, origin, checksums
     Info(info::Args),
+    /// Train a network
+    #[cfg(feature = "train")]
+    Train(train::Args),
 }
 
 fn run(command: Command) -> Result<(), Failure> {
@@ -59,6 +64,8 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Eval(args) => eval::run(args),
         Command::Import(args) => import::run(args),
         Command::Info(args) => info::run(args),
+        #[cfg(feature = "train")]
+        Command::Train(args) => train::run(args),
     }
 }
 

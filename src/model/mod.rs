@@ -26,3 +26,6 @@ pub use onnx::StorageType;
 pub use seeded::normals;
 pub use summary::{LayerRow, Summary};
 pub use weights::{Tensor, Weights};
+
+/// The mean picture of the released models, blue, green, red, subtracted from 8-bit values.
+pub const MEAN_BGR: [f32; 3] = [102.9801, 115.9465, 122.7717];

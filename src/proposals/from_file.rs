@@ -74,6 +74,11 @@ impl ProposalFile {
         Ok(Self { path, pictures, max })
     }
 
+    /// The boxes of a picture, in pixels of the original picture, if the file has that picture.
+    pub fn boxes(&self, picture: &str) -> Option<&[Proposal]> {
+        self.pictures.get(picture).map(Vec::as_slice)
+    }
+
     /// Number of pictures in the file.
     pub fn len(&self) -> usize {
         self.pictures.len()

@@ -1,0 +1,194 @@
+//! Pre-training: the trunk and hidden fc layers as an image classifier.
+//!
+//! The picture is one RoI: its map is max-pooled to the head's grid exactly as RoI pooling would, so that fc6 and fc7
+//! are pre-trained on what the detector will give them. Sides grow over the run (small pictures first: cheap
+//! iterations while the features are still rough), the rate follows warm-up and half a cosine.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use crossbeam::channel;
+use rand::seq::SliceRandom;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use tch::{Device, Kind, Reduction, Tensor, no_grad};
+
+use super::images::ClassFolders;
+use super::net::{Mode, Net, NetConfig};
+use super::sgd::{Schedule, Sgd};
+use super::{RunLog, TrainError, checkpoint, fingerprint};
+
+/// Options of a pre-training run.
+#[derive(Debug, Clone)]
+pub struct ClassifyOptions {
+    /// Class folders to learn from.
+    pub train: PathBuf,
+    /// Class folders to measure on.
+    pub val: Option<PathBuf>,
+    /// Picture side and epochs of each phase.
+    pub phases: Vec<(usize, f64)>,
+    /// Pictures per iteration.
+    pub batch: usize,
+    /// Peak learning rate.
+    pub lr: f64,
+    /// Label smoothing.
+    pub smoothing: f64,
+    /// Checkpoint of another run to start from.
+    pub init: Option<PathBuf>,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// Folder for checkpoint and log.
+    pub out: PathBuf,
+    /// Iterations between checkpoints.
+    pub checkpoint_every: u64,
+}
+
+/// What the classifier multiplies fc7 by.
+const FEATURE_SCALE: f64 = 0.125;
+
+struct Batch {
+    iter: u64,
+    side: usize,
+    pixels: Vec<u8>,
+    labels: Vec<i64>,
+}
+
+/// Runs or resumes pre-training; leaves `checkpoint.pt` and `log.jsonl` in the output folder.
+pub fn run(options: &ClassifyOptions, config: NetConfig, device: Device) -> Result<(), TrainError> {
+    let data = ClassFolders::load(&options.train)?;
+    let val = options.val.as_deref().map(ClassFolders::load).transpose()?;
+    if let Some(v) = val.as_ref().filter(|v| v.classes != data.classes) {
+        return Err(TrainError::Config(format!(
+            "training and validation folders have different classes ({} and {})",
+            data.classes.len(),
+            v.classes.len()
+        )));
+    }
+    log::info!("{} pictures of {} classes", data.samples.len(), data.classes.len());
+
+    tch::manual_seed(options.seed as i64);
+    let mut net = Net::new(config.clone(), device);
+    net.add_classifier(data.classes.len());
+    if let Some(init) = &options.init {
+        checkpoint::load(init, &mut net.params, 0, true)?;
+    }
+    let per_epoch = (data.samples.len() / options.batch).max(1) as u64;
+    let ends: Vec<(usize, u64)> = options
+        .phases
+        .iter()
+        .scan(0.0, |epochs, &(side, n)| {
+            *epochs += n;
+            Some((side, (*epochs * per_epoch as f64).round() as u64))
+        })
+        .collect();
+    let total = ends.last().map_or(0, |e| e.1);
+    let print = fingerprint(&(&options.phases, options.batch, options.lr, options.seed, &config.arch.name, config.ranks));
+    let file = options.out.join("checkpoint.pt");
+    let start = if file.exists() { checkpoint::load(&file, &mut net.params, print, false)? } else { 0 };
+    let mut log = RunLog::open(&options.out.join("log.jsonl"), start)?;
+    let schedule = Schedule::Cosine { base: options.lr, warmup: (total / 40).max(1) };
+    let sgd = Sgd::default();
+
+    std::thread::scope(|scope| {
+        let (tx, rx) = channel::bounded::<Batch>(6);
+        let (data, ends) = (&data, &ends);
+        scope.spawn(move || {
+            for iter in start..total {
+                let side = ends.iter().find(|e| iter < e.1).map_or(64, |e| e.0);
+                if tx.send(make_batch(data, options, iter, per_epoch, side)).is_err() {
+                    return; // The trainer stopped with an error.
+                }
+            }
+        });
+        let began = Instant::now();
+        let (mut loss_sum, mut right, mut seen) = (0.0, 0.0, 0usize);
+        for batch in rx {
+            tch::manual_seed((options.seed ^ batch.iter.wrapping_mul(0x9e37_79b9)) as i64);
+            let (n, iter) = (batch.labels.len(), batch.iter);
+            let labels = Tensor::from_slice(&batch.labels).to_device(device);
+            let scores = classify(&net, &pictures(&batch.pixels, batch.side, device), Mode::Pretrain);
+            let loss = scores.cross_entropy_loss(&labels, None::<&Tensor>, Reduction::Mean, -100, options.smoothing);
+            loss.backward();
+            let lr = schedule.rate(iter, total);
+            sgd.step(&mut net.params, lr);
+            loss_sum += loss.double_value(&[]) * n as f64;
+            right += correct(&scores, &labels);
+            seen += n;
+            let done = iter + 1;
+            if done.is_multiple_of(50) || done == total {
+                let loss = loss_sum / seen as f64;
+                if !loss.is_finite() {
+                    return Err(TrainError::Diverged { iteration: done, lr });
+                }
+                let left = began.elapsed().as_secs_f64() / (done - start) as f64 * (total - done) as f64;
+                log.write(&serde_json::json!({"iter": done, "total": total, "side": batch.side, "lr": lr,
+                    "loss": loss, "top1": right / seen as f64,
+                    "pictures_per_s": (done - start) as f64 * options.batch as f64 / began.elapsed().as_secs_f64(),
+                    "left_s": left.round()}))?;
+                (loss_sum, right, seen) = (0.0, 0.0, 0);
+            }
+            if done.is_multiple_of(options.checkpoint_every) || done == total {
+                checkpoint::save(&file, &net.params, done, print)?;
+            }
+            if let Some(v) = val.as_ref().filter(|_| done.is_multiple_of(per_epoch) || done == total) {
+                let top1 = accuracy(&net, v, batch.side, options.batch, device);
+                log.write(&serde_json::json!({"iter": done, "epoch": done as f64 / per_epoch as f64,
+                    "side": batch.side, "val_top1": top1}))?;
+            }
+        }
+        Ok(())
+    })
+}
+
+fn make_batch(data: &ClassFolders, options: &ClassifyOptions, iter: u64, per_epoch: u64, side: usize) -> Batch {
+    // The order of an epoch depends on the seed and the epoch alone, so a resumed run sees the same pictures.
+    let epoch = iter / per_epoch;
+    let mut order: Vec<u32> = (0..data.samples.len() as u32).collect();
+    order.shuffle(&mut ChaCha8Rng::seed_from_u64(options.seed.wrapping_mul(31) + epoch));
+    let at = (iter % per_epoch) as usize * options.batch;
+    let mut rng = ChaCha8Rng::seed_from_u64(options.seed.rotate_left(32) ^ iter);
+    let mut pixels = Vec::with_capacity(options.batch * side * side * 3);
+    let mut labels = Vec::with_capacity(options.batch);
+    for &i in order.iter().skip(at).take(options.batch) {
+        let sample = &data.samples[i as usize];
+        sample.random_crop(side, &mut rng, &mut pixels);
+        labels.push(sample.class as i64);
+    }
+    Batch { iter, side, pixels, labels }
+}
+
+/// BGR bytes `[n, side, side, 3]` to a channels-last `[n, 3, side, side]` with the mean subtracted.
+fn pictures(pixels: &[u8], side: usize, device: Device) -> Tensor {
+    let s = side as i64;
+    let mean = Tensor::from_slice(&crate::model::MEAN_BGR);
+    let x = Tensor::from_slice(pixels).view([-1, s, s, 3]).to_kind(Kind::Float) - mean;
+    x.to_device(device).permute([0, 3, 1, 2])
+}
+
+fn classify(net: &Net, pictures: &Tensor, mode: Mode) -> Tensor {
+    let p = net.config.arch.pool_size as i64;
+    let map = net.trunk(pictures, mode);
+    let pooled = map.adaptive_max_pool2d([p, p]).0.contiguous().flatten(1, -1);
+    // Thousands of activations of size one would make the classifier's rows learn far faster than everything below
+    // them; scaled down, one learning rate fits all layers.
+    let features = net.fc(&pooled, mode) * FEATURE_SCALE;
+    net.output(&features, "fc8")
+}
+
+fn correct(scores: &Tensor, labels: &Tensor) -> f64 {
+    scores.argmax(1, false).eq_tensor(labels).sum(Kind::Float).double_value(&[])
+}
+
+fn accuracy(net: &Net, data: &ClassFolders, side: usize, batch: usize, device: Device) -> f64 {
+    no_grad(|| {
+        let mut right = 0.0;
+        for chunk in data.samples.chunks(batch) {
+            let mut pixels = Vec::with_capacity(chunk.len() * side * side * 3);
+            chunk.iter().for_each(|s| s.centre(side, &mut pixels));
+            let labels: Vec<i64> = chunk.iter().map(|s| s.class as i64).collect();
+            let scores = classify(net, &pictures(&pixels, side, device), Mode::Eval);
+            right += correct(&scores, &Tensor::from_slice(&labels).to_device(device));
+        }
+        right / data.samples.len() as f64
+    })
+}

@@ -1,0 +1,105 @@
+//! Pictures for detector training, prepared ahead of the trainer in a thread of their own.
+
+use std::thread::Scope;
+
+use crossbeam::channel::{self, Receiver};
+use rand::seq::SliceRandom;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::TrainError;
+use crate::boxes::BBox;
+use crate::eval::Dataset;
+use crate::frame::{Blob, Picture, Scaling, preprocess};
+use crate::model::MEAN_BGR;
+
+/// One training picture, scaled and perhaps mirrored.
+#[derive(Debug)]
+pub struct Sample {
+    /// Index of the picture in the data set.
+    pub picture: usize,
+    /// True if it was mirrored.
+    pub flipped: bool,
+    /// Network input, planar BGR.
+    pub data: Vec<f32>,
+    /// Rows of the input.
+    pub height: usize,
+    /// Columns of the input.
+    pub width: usize,
+    /// Input pixels per picture pixel.
+    pub scale: f32,
+    /// Boxes and classes (from 1) in pixels of the input.
+    pub objects: Vec<(BBox, usize)>,
+}
+
+/// What the feeder needs to know.
+#[derive(Debug, Clone)]
+pub struct FeedOptions {
+    /// Shorter sides to draw from.
+    pub scales: Vec<u32>,
+    /// Mirror half of the pictures.
+    pub flip: bool,
+    /// Seed.
+    pub seed: u64,
+}
+
+/// Indices of pictures with at least one object to learn.
+pub fn usable(data: &Dataset) -> Vec<usize> {
+    (0..data.images.len()).filter(|&i| data.images[i].objects.iter().any(|o| o.trainable())).collect()
+}
+
+/// The picture of step `step`, and the random numbers that belong to it. Every epoch has its own order; both depend on
+/// the seed and the step alone.
+fn draw(usable: &[usize], seed: u64, step: u64) -> (usize, ChaCha8Rng) {
+    let epoch = step / usable.len() as u64;
+    let mut order: Vec<usize> = usable.to_vec();
+    order.shuffle(&mut ChaCha8Rng::seed_from_u64(seed.wrapping_mul(31) ^ epoch));
+    (order[(step % usable.len() as u64) as usize], ChaCha8Rng::seed_from_u64(seed.rotate_left(32) ^ step))
+}
+
+/// Loads the sample of one step.
+fn load(data: &Dataset, usable: &[usize], options: &FeedOptions, step: u64) -> Result<Sample, TrainError> {
+    let (index, mut rng) = draw(usable, options.seed, step);
+    let record = &data.images[index];
+    let picture = Picture::open(&record.path).map_err(|e| TrainError::Config(e.to_string()))?;
+    let short = options.scales[rng.random_range(0..options.scales.len())];
+    let flipped = options.flip && rng.random_range(0..2) == 1;
+    let mut blob = Blob::default();
+    let scaling = Scaling { short, long_max: short * 5 / 3 };
+    preprocess(&picture, scaling, MEAN_BGR, &mut blob);
+    if flipped {
+        blob.data.chunks_exact_mut(blob.width).for_each(<[f32]>::reverse);
+    }
+    let scale = blob.scale;
+    let objects = record
+        .objects
+        .iter()
+        .filter(|o| o.trainable())
+        .map(|o| {
+            let upright = if flipped { o.bbox.flipped(picture.width as f32) } else { o.bbox };
+            (upright.scaled(scale), o.class_id)
+        })
+        .collect();
+    let (height, width) = (blob.height, blob.width);
+    Ok(Sample { picture: index, flipped, data: blob.data, height, width, scale, objects })
+}
+
+/// Starts the feeder; samples of steps `from..to` arrive in order.
+pub fn start<'scope, 'env>(
+    scope: &'scope Scope<'scope, 'env>,
+    data: &'env Dataset,
+    usable: &'env [usize],
+    options: &'env FeedOptions,
+    from: u64,
+    to: u64,
+) -> Receiver<Result<Sample, TrainError>> {
+    let (tx, rx) = channel::bounded(4);
+    scope.spawn(move || {
+        for step in from..to {
+            if tx.send(load(data, usable, options, step)).is_err() {
+                return; // The trainer stopped with an error.
+            }
+        }
+    });
+    rx
+}
