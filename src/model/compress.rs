@@ -222,7 +222,7 @@ mod tests {
     fn outputs(bundle: &Bundle) -> Vec<f32> {
         let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(3);
         let pooled: Vec<f32> = normals(&mut rng, 5 * 9216, 1.0).iter().map(|v| v.max(0.0)).collect();
-        let out = Head::from_weights(&bundle.head_weights().unwrap()).unwrap().run(&pooled, 5).unwrap();
+        let out = Head::from_weights(bundle.head_weights().unwrap()).unwrap().run(&pooled, 5).unwrap();
         [out.scores, out.deltas].concat()
     }
 

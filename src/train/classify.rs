@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use crossbeam::channel;
-use rand::seq::SliceRandom;
 use rand::SeedableRng;
+use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use tch::{Device, Kind, Reduction, Tensor, no_grad};
 
@@ -82,7 +82,8 @@ pub fn run(options: &ClassifyOptions, config: NetConfig, device: Device) -> Resu
         })
         .collect();
     let total = ends.last().map_or(0, |e| e.1);
-    let print = fingerprint(&(&options.phases, options.batch, options.lr, options.seed, &config.arch.name, config.ranks));
+    let print =
+        fingerprint(&(&options.phases, options.batch, options.lr, options.seed, &config.arch.name, config.ranks));
     let file = options.out.join("checkpoint.pt");
     let start = if file.exists() { checkpoint::load(&file, &mut net.params, print, false)? } else { 0 };
     let mut log = RunLog::open(&options.out.join("log.jsonl"), start)?;

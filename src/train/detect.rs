@@ -96,7 +96,8 @@ pub fn run(
     if usable.is_empty() {
         return Err(TrainError::Config("no picture of the data set has an object to learn".into()));
     }
-    let print = fingerprint(&(&phase.name, phase.iterations, phase.pictures, phase.schedule, &phase.feed, data.images.len()));
+    let print =
+        fingerprint(&(&phase.name, phase.iterations, phase.pictures, phase.schedule, &phase.feed, data.images.len()));
     let file = phase.out.join("checkpoint.pt");
     let start = if file.exists() { checkpoint::load(&file, &mut net.params, print, false)? } else { 0 };
     if start > 0 {
@@ -213,8 +214,7 @@ fn picture_losses(net: &Net, sample: &Sample, proposals: &Proposals, phase: &Pha
     };
     let t = head_targets(&boxes, &sample.objects, &phase.head, rng);
     if !t.rois.is_empty() {
-        let pooled =
-            roi_pool_tensor(&map, &t.rois, 1.0 / FEATURE_STRIDE as f32, net.config.arch.pool_size);
+        let pooled = roi_pool_tensor(&map, &t.rois, 1.0 / FEATURE_STRIDE as f32, net.config.arch.pool_size);
         let x = net.fc(&pooled, Mode::Finetune);
         let (scores, deltas) = (net.output(&x, "cls_score"), net.output(&x, "bbox_pred"));
         let (class, boxes) =

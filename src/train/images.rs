@@ -147,9 +147,8 @@ impl Sample {
             let lo = pos as usize;
             (lo, (lo + 1).min(limit - 1), pos - lo as f32)
         };
-        let columns: Vec<(usize, usize, f32)> = (0..side)
-            .map(|i| tap(if flip { side - 1 - i } else { i }, x0, cw, self.width))
-            .collect();
+        let columns: Vec<(usize, usize, f32)> =
+            (0..side).map(|i| tap(if flip { side - 1 - i } else { i }, x0, cw, self.width)).collect();
         for y in 0..side {
             let (y1, y2, fy) = tap(y, y0, ch, self.height);
             let (r1, r2) = (&self.rgb[y1 * self.width * 3..], &self.rgb[y2 * self.width * 3..]);

@@ -56,8 +56,9 @@ pub fn train(
             Ok(net)
         }
         Method::FastRcnn => {
-            let stored = stored
-                .ok_or_else(|| TrainError::Config("training the head alone needs --proposals with stored boxes".into()))?;
+            let stored = stored.ok_or_else(|| {
+                TrainError::Config("training the head alone needs --proposals with stored boxes".into())
+            })?;
             let mut net = fresh()?;
             detect::run(&mut net, data, &Proposals::Stored(stored), &step("fast-rcnn", Learn::Head, &[]), measure)?;
             Ok(net)

@@ -115,9 +115,7 @@ impl Net {
         let mut x = pictures.to_kind(self.config.precision);
         for layer in self.config.arch.trunk {
             x = match *layer {
-                Layer::Conv { name, stride, pad, groups, .. } => {
-                    self.conv(&x, name, stride, pad, groups, mode).relu()
-                }
+                Layer::Conv { name, stride, pad, groups, .. } => self.conv(&x, name, stride, pad, groups, mode).relu(),
                 Layer::MaxPool { kernel, stride, pad, .. } => {
                     let [k, s, p] = [kernel, stride, pad].map(|n| n as i64);
                     x.max_pool2d([k, k], [s, s], [p, p], [1, 1], true)
@@ -212,7 +210,9 @@ impl Net {
                     per_row[0] = -1;
                     (&p.value * scale.view(per_row.as_slice()), Some(shift))
                 }
-                None => (p.value.shallow_clone(), self.params.find(&format!("{layer}.bias")).map(|b| b.shallow_clone())),
+                None => {
+                    (p.value.shallow_clone(), self.params.find(&format!("{layer}.bias")).map(|b| b.shallow_clone()))
+                }
             };
             out.insert(name, plain(&weight));
             if let Some(b) = bias {

@@ -6,8 +6,8 @@
 use rand::Rng;
 use rand::seq::SliceRandom;
 
-use crate::boxes::delta::{self, Delta};
 use crate::boxes::BBox;
+use crate::boxes::delta::{self, Delta};
 
 /// Constants of RPN sampling (Faster R-CNN §3.1.3).
 #[derive(Debug, Clone, Copy)]
@@ -70,10 +70,8 @@ pub fn rpn_targets(
     }
     let (mut positive, mut negative) = (Vec::new(), Vec::new());
     for (n, &i) in inside.iter().enumerate() {
-        let is_best = objects
-            .iter()
-            .zip(&best_of_object)
-            .any(|(object, &top)| top > 0.0 && anchors[i].iou(object) == top);
+        let is_best =
+            objects.iter().zip(&best_of_object).any(|(object, &top)| top > 0.0 && anchors[i].iou(object) == top);
         if is_best || best[n].0 >= sampling.positive_iou {
             positive.push((i, best[n].1));
         } else if best[n].0 < sampling.negative_iou {

@@ -131,11 +131,15 @@ pub fn run(args: &Args) -> Result<(), TrainError> {
     let fresh = || start(args, &config, device, data.classes.len(), &anchors);
     let provenance = format!(
         "edge-rcnn {} train detect, {:?}, split {}, {} pictures, {} epochs, seed {}",
-        env!("CARGO_PKG_VERSION"), args.method, args.split, data.images.len(), args.epochs, args.seed
+        env!("CARGO_PKG_VERSION"),
+        args.method,
+        args.split,
+        data.images.len(),
+        args.epochs,
+        args.seed
     );
-    let to_bundle = |net: &Net, storage| {
-        export::bundle(net, &args.name, &data.classes, &anchors, storage, provenance.clone())
-    };
+    let to_bundle =
+        |net: &Net, storage| export::bundle(net, &args.name, &data.classes, &anchors, storage, provenance.clone());
     let mut measure = |net: &Net| match &mut validation {
         Some(v) => v.measure(to_bundle(net, StorageType::F32)?),
         None => Ok(serde_json::Value::Null),

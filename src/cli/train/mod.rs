@@ -21,7 +21,7 @@ enum What {
     /// Pre-train trunk and hidden fc layers as an image classifier
     Classify(classify::Args),
     /// Train a detector on VOC or COCO data and export it as a bundle
-    Detect(detect::Args),
+    Detect(Box<detect::Args>),
     /// Export a checkpoint as a bundle
     Export(export::Args),
 }
