@@ -70,6 +70,8 @@ pub struct Phase {
     pub feed: FeedOptions,
     /// Checkpoint and log go here.
     pub out: PathBuf,
+    /// Iterations between lines of the log.
+    pub log_every: u64,
     /// Iterations between checkpoints.
     pub checkpoint_every: u64,
     /// Iterations between measurements on the validation split; 0 for none.
@@ -133,7 +135,7 @@ pub fn run(
             grad_norm += phase.sgd.step(&mut net.params, lr);
             since += 1;
             let done = iter + 1;
-            if done.is_multiple_of(50) || done == phase.iterations {
+            if done.is_multiple_of(phase.log_every) || done == phase.iterations {
                 let mean = sums.map(|s| s / since as f64);
                 if !mean.iter().sum::<f64>().is_finite() {
                     return Err(TrainError::Diverged { iteration: done, lr });

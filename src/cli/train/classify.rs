@@ -34,6 +34,9 @@ pub struct Args {
     /// Start from the weights of this checkpoint of another run.
     #[arg(long, value_name = "FILE")]
     init: Option<PathBuf>,
+    /// Iterations between checkpoints.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..), value_name = "N")]
+    checkpoint_every: u64,
     /// Seed of everything random.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -55,7 +58,7 @@ pub fn run(args: &Args) -> Result<(), TrainError> {
         init: args.init.clone(),
         seed: args.seed,
         out: args.out.clone(),
-        checkpoint_every: 200,
+        checkpoint_every: args.checkpoint_every,
     };
     classify::run(&options, config, device)
 }

@@ -79,6 +79,12 @@ pub struct Args {
     /// Layers that are not learned
     #[arg(long, value_delimiter = ',', default_value = "conv1")]
     freeze: Vec<String>,
+    /// Iterations between lines of the log
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..), value_name = "N")]
+    log_every: u64,
+    /// Iterations between checkpoints
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..), value_name = "N")]
+    checkpoint_every: u64,
     /// Seed of everything random
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -178,7 +184,8 @@ fn phase(args: &Args, data: &Dataset, anchors: &AnchorSpec) -> Phase {
         anchors: anchors.clone(),
         feed: FeedOptions { scales: args.scales.clone(), flip: true, seed: args.seed },
         out: args.out.clone(),
-        checkpoint_every: 200,
+        log_every: args.log_every,
+        checkpoint_every: args.checkpoint_every,
         eval_every: args.eval_every.unwrap_or(iterations),
     }
 }
