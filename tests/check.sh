@@ -1,0 +1,18 @@
+#!/bin/sh
+# Everything a change has to pass: format, lints, documentation, all tests, and those of the trainer, for which it
+# downloads PyTorch (about 5 GB unpacked).
+set -eu
+
+cd "$(dirname "$0")/.."
+sh cross/setup.sh
+EDGE_RCNN_PYTHON=$(sh cross/python.sh target/python --torch)
+case $EDGE_RCNN_PYTHON in /*) ;; *) EDGE_RCNN_PYTHON=$PWD/$EDGE_RCNN_PYTHON ;; esac
+export EDGE_RCNN_PYTHON
+. cross/libtorch.sh
+
+cargo fmt --check
+cargo clippy --release --all-targets --features train -- -D warnings
+RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps --features train
+cargo test --release --features train --lib train::
+cargo test --release --features train --test 'train_*'
+sh tests/run.sh
