@@ -166,14 +166,14 @@ impl Detector {
         let (mut times, mut watch) = (StageTimes::default(), Stopwatch::start());
 
         preprocess(picture, self.scaling, self.mean_bgr, &mut self.blob);
-        let Blob { height, width, scale, ref data } = self.blob;
+        let Blob { height, width, scale, .. } = self.blob;
         times.preprocess = watch.lap();
         if height < FEATURE_STRIDE || width < FEATURE_STRIDE {
             // Too thin for one cell of the map: such a picture holds nothing, it is not an error.
             return Ok(Detected { timings: times, input: (height, width), ..Detected::default() });
         }
 
-        let maps = self.trunk.run_planar(data, height, width)?;
+        let maps = self.trunk.run(&self.blob)?;
         let map = MapView { data: &maps.conv5, channels: maps.channels, rows: maps.rows, cols: maps.cols };
         times.trunk = watch.lap();
 
