@@ -7,6 +7,7 @@
 
 mod compress;
 mod detect;
+mod detector;
 mod eval;
 mod failure;
 mod import;
