@@ -7,11 +7,11 @@
 
 mod compress;
 mod detect;
-mod detector;
 mod eval;
 mod failure;
 mod import;
 mod info;
+mod inputs;
 mod logging;
 mod model;
 mod progress;
@@ -30,6 +30,8 @@ pub use failure::Failure;
     version,
     about,
     max_term_width = 100,
+    // Of an option given twice the last counts, so that an alias can be overridden.
+    args_override_self = true,
     after_help = "Exit codes: 0 done (also when the reader of the output goes away), 1 failure while running, \
                   2 wrong usage, 66 input or model missing, 78 unusable model or configuration."
 )]

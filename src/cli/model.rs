@@ -1,7 +1,8 @@
-//! What verbs that take a model share: opening it, naming storage types.
+//! What verbs that take a model share: opening it, naming storage types, the exit codes of what can go wrong.
 
 use std::path::Path;
 
+use edge_rcnn::detector::DetectorError;
 use edge_rcnn::model::{Bundle, BundleError, StorageType};
 
 use super::Failure;
@@ -12,10 +13,25 @@ pub fn open(dir: Option<&Path>) -> Result<Bundle, Failure> {
         Some(dir) => Bundle::load(dir),
         None => Bundle::builtin(),
     }
-    .map_err(|error| match error {
+    .map_err(bundle_failure)
+}
+
+/// A model that is not there has another exit code than one that cannot be used.
+pub fn bundle_failure(error: BundleError) -> Failure {
+    match error {
         BundleError::MissingFile { .. } => Failure::missing(error),
         _ => Failure::config(error),
-    })
+    }
+}
+
+/// For a detector that could not be built: wrong options are wrong usage, the rest is the model's fault.
+pub fn detector_failure(error: DetectorError) -> Failure {
+    match error {
+        DetectorError::Bundle(e) => bundle_failure(e),
+        DetectorError::UnknownClass { .. } | DetectorError::Option { .. } => Failure::usage(error),
+        DetectorError::Threads { .. } => Failure::runtime(error),
+        _ => Failure::config(error),
+    }
 }
 
 /// [`StorageType`] on the command line.

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 /// Between two plain lines.
-#[allow(dead_code, reason = "the first long verb is on its way")]
 const PLAIN_EVERY: Duration = Duration::from_secs(5);
 
 static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
@@ -18,7 +17,6 @@ pub fn without_bar<T>(f: impl FnOnce() -> T) -> T {
 }
 
 /// How far a piece of work has come.
-#[allow(dead_code, reason = "the first long verb is on its way")]
 pub struct Progress {
     what: String,
     total: u64,
@@ -28,7 +26,6 @@ pub struct Progress {
     bar: Option<ProgressBar>,
 }
 
-#[allow(dead_code, reason = "the first long verb is on its way")]
 impl Progress {
     /// Starts at none of `total`; `what` names the work, as in "detecting".
     pub fn new(what: impl Into<String>, total: usize) -> Self {

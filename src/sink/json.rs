@@ -67,6 +67,8 @@ pub struct Image<'a> {
     pub proposals: Option<usize>,
     /// Best score first.
     pub found: &'a [Found<'a>],
+    /// Detections left out already because a number was not finite.
+    pub dropped: usize,
     /// Stage names and their milliseconds.
     pub stage_ms: &'a [(&'a str, f64)],
 }
@@ -94,7 +96,7 @@ impl<W: Write> JsonLines<W> {
             height: image.height,
             scale: rounded(f64::from(image.scale), 6),
             proposals: image.proposals,
-            dropped: image.found.len() - detections.len(),
+            dropped: image.dropped + image.found.len() - detections.len(),
             detections,
             stage_ms: StageTimes(image.stage_ms),
         }))
@@ -204,6 +206,7 @@ mod tests {
             scale: 1.25,
             proposals: Some(300),
             found,
+            dropped: 0,
             stage_ms: &[("decode", 4.126), ("trunk", 141.9), ("odd", f64::NAN)],
         };
         out.image(&image).unwrap();
