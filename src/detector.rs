@@ -11,7 +11,7 @@
 mod options;
 
 use crate::{
-    boxes::BBox,
+    boxes::{BBox, Rect},
     frame::{Blob, Picture, Scaling, preprocess},
     head::{Head, HeadError, HeadOutput, MapView, PictureSize, PostParams, RoiPooler, postprocess},
     model::{BundleError, arch::FEATURE_STRIDE},
@@ -31,6 +31,7 @@ pub struct Detector {
     mean_bgr: [f32; 3],
     trunk: Trunk,
     source: Box<dyn ProposalSource>,
+    max_rois: usize,
     pool_size: usize,
     pooler: RoiPooler,
     head: Head,
@@ -168,6 +169,7 @@ impl Detector {
         preprocess(picture, self.scaling, self.mean_bgr, &mut self.blob);
         let Blob { height, width, scale, .. } = self.blob;
         times.preprocess = watch.lap();
+        self.proposals.clear();
         if height < FEATURE_STRIDE || width < FEATURE_STRIDE {
             // Too thin for one cell of the map: such a picture holds nothing, it is not an error.
             return Ok(Detected { timings: times, input: (height, width), ..Detected::default() });
@@ -181,7 +183,7 @@ impl Detector {
         let context = ProposalContext { name, blob_height: height, blob_width: width, scale, rpn };
         let lost = self.source.propose(&context, &mut self.proposals)?;
         self.rois.clear();
-        self.rois.extend(self.proposals.iter().map(|p| p.bbox));
+        self.rois.extend(self.proposals.iter().take(self.max_rois).map(|p| p.bbox));
         times.proposals = watch.lap();
 
         let (pooler, pooled, rois) = (&mut self.pooler, &mut self.pooled, &self.rois);
@@ -236,6 +238,18 @@ impl Detector {
     /// Changes the size of the network input from the next picture on, to stay inside a time budget.
     pub fn set_scaling(&mut self, scaling: Scaling) {
         self.scaling = scaling;
+    }
+
+    /// Limits the boxes the head looks at to the first `max` proposals, so that more can be kept for
+    /// [`last_proposals`](Self::last_proposals).
+    pub fn set_rois(&mut self, max: usize) {
+        self.max_rois = max.max(1);
+    }
+
+    /// All proposals of the last picture, best first, in pixels of the original picture.
+    pub fn last_proposals(&self) -> Vec<Rect> {
+        let back = 1.0 / self.blob.scale;
+        self.proposals.iter().map(|p| Rect::from(p.bbox.scaled(back))).collect()
     }
 
     /// Limits the proposals from the next picture on, to stay inside a time budget.

@@ -39,7 +39,7 @@ fn coco_case(dir: &Path, golden: &Value) -> (Dataset, Vec<Vec<Scored>>) {
     let (instances, results) = (dir.join("instances.json"), dir.join("results.json"));
     fs::write(&instances, golden["instances"].to_string()).unwrap();
     fs::write(&results, golden["results"].to_string()).unwrap();
-    let set = Dataset::coco_annotations(&instances).unwrap();
+    let set = Dataset::coco_annotations(&instances, dir).unwrap();
     let detections = read_saved(&results, "", &set).unwrap();
     (set, detections)
 }

@@ -3,7 +3,9 @@
 //! Detect on every picture (or read saved detections), write them if asked to, score them, print the table. The order
 //! matters: a run takes hours and scoring a second, so what was detected is on disk before anything can go wrong.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -14,6 +16,12 @@ use edge_rcnn::eval::{
 };
 
 use super::Failure;
+
+mod detect;
+mod options;
+
+use detect::{Run, detect_all};
+use options::DetectorArgs;
 
 /// Arguments of `eval`.
 #[derive(Debug, clap::Args)]
@@ -41,9 +49,14 @@ pub struct Args {
     /// Score these saved detections instead of detecting: a COCO JSON or a folder of VOC files
     #[arg(long, value_name = "PATH")]
     rescore: Option<PathBuf>,
+    /// Also measure the recall of the proposals: how many objects the first N boxes cover
+    #[arg(long, conflicts_with = "rescore")]
+    recall: bool,
     /// End with one line of JSON
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    detector: DetectorArgs,
 }
 
 /// `voc:DIR` or `coco:FILE`.
@@ -84,40 +97,46 @@ pub fn run(args: Args) -> Result<(), Failure> {
     };
     let mut set = read_data(&args)?;
     let limit = args.limit.unwrap_or(usize::MAX);
-    let (detections, recall) = match &args.rescore {
+    let run = match &args.rescore {
         Some(saved) => {
             let mut detections = read_saved(saved, &args.split, &set).map_err(results_failure)?;
             detections.truncate(limit);
             set.truncate(limit);
-            (detections, None)
+            Run { detections, ..Run::default() }
         }
         None => {
-            return Err(Failure::runtime("the detector is not built in yet; score saved detections with --rescore"));
+            set.truncate(limit);
+            set.check_pictures().map_err(data_failure)?;
+            if let Some(dir) = &args.out {
+                // Better now than after hours.
+                fs::create_dir_all(dir).map_err(|e| Failure::runtime(format!("--out {}: {e}", dir.display())))?;
+            }
+            detect_all(&set, &args.detector, args.recall)?
         }
     };
     if let Some(dir) = &args.out {
-        save(dir, &args.split, &set, &detections)?;
+        save(dir, &args.split, &set, &run.detections)?;
     }
-    print(&evaluate(&set, &detections, metric), recall.as_ref(), args.json).map_err(Failure::output)
+    print(&evaluate(&set, &run.detections, metric), &run, args.json).map_err(Failure::output)
 }
 
-/// The data set; its pictures have to be there only if they are going to be looked at.
 fn read_data(args: &Args) -> Result<Dataset, Failure> {
-    let annotations_only = args.rescore.is_some();
-    let set = match (&args.data, annotations_only) {
-        (Data::Voc(dir), true) => Dataset::voc_annotations(dir, &args.split),
-        (Data::Voc(dir), false) => Dataset::voc(dir, &args.split),
-        (Data::Coco(file), true) => Dataset::coco_annotations(file),
-        (Data::Coco(file), false) => {
+    let set = match &args.data {
+        Data::Voc(dir) => Dataset::voc_annotations(dir, &args.split),
+        Data::Coco(file) => {
             let beside = file.parent().unwrap_or(Path::new(""));
-            Dataset::coco(file, args.images.as_deref().unwrap_or(beside))
+            Dataset::coco_annotations(file, args.images.as_deref().unwrap_or(beside))
         }
     };
-    set.map_err(|e| match &e {
-        DatasetError::MissingPictures { .. } => Failure::missing(e),
-        DatasetError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => Failure::missing(e),
-        _ => Failure::runtime(e),
-    })
+    set.map_err(data_failure)
+}
+
+fn data_failure(error: DatasetError) -> Failure {
+    match &error {
+        DatasetError::MissingPictures { .. } => Failure::missing(error),
+        DatasetError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => Failure::missing(error),
+        _ => Failure::runtime(error),
+    }
 }
 
 fn save(dir: &Path, split: &str, set: &Dataset, detections: &[Vec<Scored>]) -> Result<(), Failure> {
@@ -142,16 +161,20 @@ struct Line<'a> {
     report: &'a Report,
     #[serde(skip_serializing_if = "Option::is_none")]
     recall: Option<&'a RecallReport>,
+    /// Mean time of each stage per picture; absent for saved detections.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    stage_ms: BTreeMap<&'static str, f64>,
 }
 
-fn print(report: &Report, recall: Option<&RecallReport>, json: bool) -> io::Result<()> {
+fn print(report: &Report, run: &Run, json: bool) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "{report}")?;
-    if let Some(recall) = recall {
-        writeln!(out, "{}", RecallTable(recall))?;
+    if let Some(recall) = &run.recall {
+        writeln!(out, "\n{}", RecallTable(recall))?;
     }
     if json {
-        writeln!(out, "{}", serde_json::to_string(&Line { report, recall })?)?;
+        let line = Line { report, recall: run.recall.as_ref(), stage_ms: run.stage_ms.iter().copied().collect() };
+        writeln!(out, "{}", serde_json::to_string(&line)?)?;
     }
     out.flush()
 }

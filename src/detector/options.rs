@@ -63,6 +63,7 @@ impl Detector {
             mean_bgr: bundle.manifest.input.mean_bgr,
             trunk: Trunk::new(&bundle, threads)?,
             source,
+            max_rois: usize::MAX,
             pool_size: bundle.network()?.pool_size,
             pooler: RoiPooler::default(),
             head: Head::new(&bundle)?,

@@ -99,8 +99,8 @@ impl Dataset {
     }
 
     /// [`Dataset::coco`] without looking whether the pictures are there: enough to score saved detections.
-    pub fn coco_annotations(file: &Path) -> Result<Self, DatasetError> {
-        super::coco::read(file, Path::new(""))
+    pub fn coco_annotations(file: &Path, image_dir: &Path) -> Result<Self, DatasetError> {
+        super::coco::read(file, image_dir)
     }
 
     /// Name of a class by its 1-based id.
