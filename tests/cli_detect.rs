@@ -189,7 +189,7 @@ fn bad_pictures_of_a_folder_are_reported_and_the_rest_goes_on() {
             }
         }
     }
-    assert!(said(&output).contains("4 of the inputs failed, 2 pictures were looked at"), "{}", said(&output));
+    assert!(said(&output).contains("4 inputs failed, 2 pictures looked at"), "{}", said(&output));
 }
 
 #[test]

@@ -91,7 +91,8 @@ pub fn run(args: Args) -> Result<(), Failure> {
             (None, Input::Picture { path, .. }) => work.fail(path, "was not decoded", false),
         })
     })?;
-    log::info!("{} pictures, {} objects, {:.1} s", work.seen, work.objects, started.elapsed().as_secs_f64());
+    let (seen, objects) = (count(work.seen, "picture"), count(work.objects, "object"));
+    log::info!("{seen}, {objects}, {:.1} s", started.elapsed().as_secs_f64());
     work.verdict()
 }
 
@@ -200,13 +201,18 @@ impl Work {
 
     /// Missing inputs have their own exit code if they are all that went wrong.
     fn verdict(self) -> Result<(), Failure> {
-        let summary = format!("{} of the inputs failed, {} pictures were looked at", self.failed, self.seen);
+        let summary = format!("{} failed, {} looked at", count(self.failed, "input"), count(self.seen, "picture"));
         match self.failed {
             0 => Ok(()),
             n if n == self.missing => Err(Failure::missing(summary)),
             _ => Err(Failure::runtime(summary)),
         }
     }
+}
+
+/// "1 picture", "2 pictures".
+fn count(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
 fn found<'a>(detector: &'a Detector, detected: &Detected) -> Vec<Found<'a>> {

@@ -9,6 +9,7 @@ use super::progress;
 
 /// How much to say.
 #[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Logs, on standard error")]
 pub struct Args {
     /// Say more (twice: everything)
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]

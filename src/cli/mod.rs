@@ -28,7 +28,6 @@ pub use failure::Failure;
 #[derive(Debug, Parser)]
 #[command(
     version,
-    about,
     max_term_width = 100,
     // Of an option given twice the last counts, so that an alias can be overridden.
     args_override_self = true,

@@ -1,10 +1,11 @@
 //! Progress of long work: a bar when standard error is a terminal, a plain log line every few seconds when not.
 
+use std::fmt::Write;
 use std::io::{IsTerminal, stderr};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 
 /// Between two plain lines.
 const PLAIN_EVERY: Duration = Duration::from_secs(5);
@@ -33,8 +34,12 @@ impl Progress {
         let bar = stderr().is_terminal().then(|| {
             let bar = BARS.add(ProgressBar::new(total as u64));
             // The template is a constant; the default bar is what remains if it were ever wrong.
-            if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} {per_sec} {eta} left") {
-                bar.set_style(style);
+            if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} {rate} {eta} left") {
+                let rate = |state: &ProgressState, out: &mut dyn Write| {
+                    // A terminal that cannot be written to is nothing to fail for.
+                    let _ = write!(out, "{:.1}/s", state.per_sec());
+                };
+                bar.set_style(style.with_key("rate", rate));
             }
             bar.set_message(what.clone());
             bar
@@ -48,7 +53,7 @@ impl Progress {
         self.done += 1;
         match &self.bar {
             Some(bar) => bar.inc(1),
-            None if self.said.elapsed() >= PLAIN_EVERY => {
+            None if self.said.elapsed() >= PLAIN_EVERY && self.done < self.total => {
                 self.said = Instant::now();
                 log::info!("{}", self.plain());
             }
