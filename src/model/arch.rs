@@ -128,19 +128,31 @@ impl Architecture {
         self.map_channels() * self.pool_size * self.pool_size
     }
 
-    /// Rows and columns of the map for a network input of `height`×`width`.
+    /// Rows and columns of the map for a network input of `height`×`width`. The trunk pads inputs shorter than
+    /// [`smallest_side`](Self::smallest_side) up to it.
     pub fn map_size(&self, height: usize, width: usize) -> (usize, usize) {
-        let side = |mut n: usize| {
-            for layer in self.trunk {
-                n = match *layer {
-                    Layer::Conv { kernel, stride, pad, .. } => (n + 2 * pad).saturating_sub(kernel) / stride + 1,
-                    Layer::MaxPool { kernel, stride, pad, .. } => pooled_len(n, kernel, stride, pad),
-                    Layer::Lrn { .. } => n,
-                };
-            }
-            n
-        };
+        let smallest = self.smallest_side();
+        let side = |n: usize| self.map_len(n.max(smallest)).unwrap_or(1);
         (side(height), side(width))
+    }
+
+    /// The shortest side of an input in which every window of the trunk finds room.
+    pub fn smallest_side(&self) -> usize {
+        (1..1 << 16).find(|n| self.map_len(*n).is_some()).unwrap_or(1)
+    }
+
+    /// Length of the map along a side of `n` pixels; `None` if some window is longer than what it slides over.
+    fn map_len(&self, mut n: usize) -> Option<usize> {
+        for layer in self.trunk {
+            n = match *layer {
+                Layer::Conv { kernel, stride, pad, .. } => (n + 2 * pad).checked_sub(kernel)? / stride + 1,
+                // Rounding up lets the only window overhang by less than a step.
+                Layer::MaxPool { kernel, stride, pad, .. } if n + 2 * pad + stride <= kernel => return None,
+                Layer::MaxPool { kernel, stride, pad, .. } => pooled_len(n, kernel, stride, pad),
+                Layer::Lrn { .. } => n,
+            };
+        }
+        Some(n)
     }
 }
 
@@ -288,6 +300,13 @@ mod tests {
         assert_eq!(ZF.map_channels(), 256);
         assert_eq!(ZF.fc_inputs(), 9216);
         assert_eq!(VGG16.fc_inputs(), 25088);
+    }
+
+    #[test]
+    fn the_smallest_side_is_the_first_in_which_every_window_finds_room() {
+        let sides: Vec<usize> = ALL.iter().map(|a| a.smallest_side()).collect();
+        assert_eq!(sides, [1, 1, 1, 25, 1]);
+        assert_eq!(VGG_CNN_M_1024.map_size(3, 600), VGG_CNN_M_1024.map_size(25, 600));
     }
 
     #[test]

@@ -43,9 +43,9 @@ pub enum TrunkError {
         /// The engine's message.
         reason: String,
     },
-    /// The picture's data are not 3·height·width numbers, or there are too few for one cell of the map.
+    /// The picture is empty or its data are not 3·height·width numbers.
     #[error(
-        "a network input of {height}×{width} pixels with {len} numbers cannot be run; it needs 3·height·width numbers and at least 16×16 pixels"
+        "a network input of {height}×{width} pixels needs 3·height·width numbers, not {len}, and at least one pixel"
     )]
     Input {
         /// Rows.
@@ -75,6 +75,7 @@ pub struct Maps {
 /// A trunk ready to run at any input size.
 pub struct Trunk {
     model: TypedModel,
+    smallest_side: usize,
     run_options: RunOptions,
     plans: Mutex<PlanCache>,
 }
@@ -83,12 +84,19 @@ impl Trunk {
     /// Reads the trunk of a bundle. `threads` is the number of threads inside each layer, at least 1.
     pub fn new(bundle: &Bundle, threads: usize) -> Result<Self, TrunkError> {
         let model = read(&bundle.trunk_onnx).map_err(|e| prepare_error(0, 0, &e))?;
+        let network =
+            bundle.network().map_err(|e| TrunkError::Prepare { height: 0, width: 0, reason: e.to_string() })?;
         let executor = match threads {
             0 | 1 => multithread::Executor::SingleThread,
             n => multithread::Executor::multithread_with_name(n, "trunk"),
         };
         let run_options = RunOptions { executor: Some(executor), ..RunOptions::default() };
-        Ok(Self { model, run_options, plans: Mutex::new(PlanCache::new(PLANS_KEPT)) })
+        Ok(Self {
+            model,
+            smallest_side: network.smallest_side(),
+            run_options,
+            plans: Mutex::new(PlanCache::new(PLANS_KEPT)),
+        })
     }
 
     /// Prepares the plan for one input size, so that the first frame does not pay for it.
@@ -103,8 +111,14 @@ impl Trunk {
 
     /// Runs the trunk on planar BGR data (`3·height·width` numbers, mean subtracted).
     pub fn run_planar(&self, data: &[f32], height: usize, width: usize) -> Result<Maps, TrunkError> {
-        if height < 16 || width < 16 || data.len() != 3 * height * width {
+        if height == 0 || width == 0 || data.len() != 3 * height * width {
             return Err(TrunkError::Input { height, width, len: data.len() });
+        }
+        let (rows, cols) = (height.max(self.smallest_side), width.max(self.smallest_side));
+        if (rows, cols) != (height, width) {
+            // A sliver of a picture: zeros, the mean colour, to the right and below give the windows room.
+            let padded = pad(data, height, width, rows, cols);
+            return self.run_planar(&padded, rows, cols);
         }
         self.with_plan(height, width, |plan| {
             let failed = |e: &TractError| TrunkError::Run { height, width, reason: format!("{e:#}") };
@@ -150,6 +164,16 @@ fn prepare_error(height: usize, width: usize, error: &TractError) -> TrunkError 
 fn read(onnx: &[u8]) -> TractResult<TypedModel> {
     // The names of the output's symbolic sides are for people; tract derives the sides itself.
     tract_onnx::onnx().with_ignore_output_shapes(true).model_for_read(&mut Cursor::new(onnx))?.into_typed()
+}
+
+/// Three planes of `height`×`width` in the corner of planes of `rows`×`cols` zeros.
+fn pad(data: &[f32], height: usize, width: usize, rows: usize, cols: usize) -> Vec<f32> {
+    let mut padded = vec![0.0; 3 * rows * cols];
+    for (i, row) in data.chunks_exact(width).enumerate() {
+        let at = (i / height * rows + i % height) * cols;
+        padded[at..at + width].copy_from_slice(row);
+    }
+    padded
 }
 
 /// Copies the outputs out of the engine.

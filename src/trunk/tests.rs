@@ -177,9 +177,65 @@ fn no_more_plans_are_kept_than_the_limit_and_a_kept_one_is_reused() {
 }
 
 #[test]
+fn a_sliver_of_a_picture_runs_in_every_network() {
+    for network in ALL {
+        let trunk = Trunk::new(&bundle(network, Some(9), StorageType::F32).0, 1).unwrap();
+        for (h, w) in [(1, 1), (1, 40), (40, 3)] {
+            let maps = trunk.run_planar(&image(h, w), h, w).unwrap();
+            assert_eq!((maps.rows, maps.cols), network.map_size(h, w), "{} {h}×{w}", network.name);
+        }
+    }
+    assert_eq!(pad(&[1., 2., 3., 4., 5., 6.], 1, 2, 2, 3)[..9], [1., 2., 0., 0., 0., 0., 3., 4., 0.]);
+}
+
+#[test]
 fn inputs_that_cannot_be_run_are_refused() {
     let trunk = Trunk::new(&bundle(&ZF, None, StorageType::F32).0, 1).unwrap();
-    for (h, w, len) in [(32, 32, 100), (0, 32, 0), (8, 400, 9600)] {
+    for (h, w, len) in [(32, 32, 100), (0, 32, 0), (32, 0, 0)] {
         assert!(matches!(trunk.run_planar(&vec![0.0; len], h, w), Err(TrunkError::Input { .. })));
+    }
+}
+
+/// One golden layer in a network of its own. A last 1×1 convolution gives the positive and the negative part, because
+/// every convolution ends in a ReLU.
+fn run_alone(layer: Layer, image: &[f32], height: usize, width: usize) -> Maps {
+    let last = Layer::Conv { name: "conv5", out: 6, kernel: 1, stride: 1, pad: 0, groups: 1 };
+    let network = Architecture { name: "one layer", trunk: Box::leak(Box::new([layer, last])), rpn_channels: 1, ..ZF };
+    let mut weights = Weights::default();
+    let identity = |i: usize| if i / 3 % 3 == i % 3 { 1.0 - (i / 9 * 2) as f32 } else { 0.0 };
+    let data = (0..18).map(identity).collect();
+    weights.insert("conv5.weight", WeightTensor { shape: vec![6, 3, 1, 1], data });
+    weights.insert("conv5.bias", WeightTensor { shape: vec![6], data: vec![0.0; 6] });
+    let onnx = crate::model::onnx::trunk_onnx(&network, &weights, StorageType::F32).unwrap();
+    let mut plan = Plan::new(&read(&onnx).unwrap(), &RunOptions::default(), height, width).unwrap();
+    let input = Tensor::from_shape(&[1, 3, height, width], image).unwrap();
+    let mut maps = maps(&plan.run(tvec!(input.into_tvalue())).unwrap()).unwrap();
+    let negative = maps.conv5.split_off(maps.conv5.len() / 2);
+    maps.conv5.iter_mut().zip(negative).for_each(|(p, n)| *p -= n);
+    maps
+}
+
+#[test]
+fn pooling_and_lrn_are_caffes() {
+    let golden: serde_json::Value = serde_json::from_str(include_str!("../../tests/golden/layers.json")).unwrap();
+    for case in golden["cases"].as_array().unwrap() {
+        let floats = |v: &serde_json::Value| -> Vec<f32> {
+            v.as_array().unwrap().iter().map(|x| x.as_f64().unwrap() as f32).collect()
+        };
+        let number = |v: &serde_json::Value| v.as_u64().unwrap() as usize;
+        let (pool, lrn) = (&case["pool"], &case["lrn"]);
+        let layer = if lrn.is_null() {
+            let [kernel, stride, pad] = ["kernel", "stride", "pad"].map(|k| number(&pool[k]));
+            Layer::MaxPool { name: "pool", kernel, stride, pad }
+        } else {
+            let region = if lrn["region"] == "across" { LrnRegion::AcrossChannels } else { LrnRegion::WithinChannel };
+            let [alpha, beta, k] = ["alpha", "beta", "k"].map(|k| lrn[k].as_f64().unwrap() as f32);
+            Layer::Lrn { name: "norm", region, size: number(&lrn["size"]), alpha, beta, k }
+        };
+        let (height, width) = (number(&case["shape"][1]), number(&case["shape"][2]));
+        let maps = run_alone(layer, &floats(&case["input"]), height, width);
+        let out = [number(&case["out"][1]), number(&case["out"][2])];
+        assert_eq!([maps.rows, maps.cols], out, "{layer:?} of {height}×{width}");
+        assert_close(&format!("{layer:?} of {height}×{width}"), &maps.conv5, &floats(&case["output"]), 1e-6);
     }
 }

@@ -1,0 +1,138 @@
+//! Our trunk and head against onnxruntime, on the bundle's own files and seeded random weights.
+//!
+//! Needs `python` with the packages of tests/python/requirements.txt, and for VGG16 about 3 GB of memory:
+//! `cargo test --release --test onnx_reference -- --ignored`.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use edge_rcnn::head::Head;
+use edge_rcnn::model::arch::{CAFFENET, VGG_CNN_M_1024, VGG16, ZF, ZF_PLAIN};
+use edge_rcnn::model::{
+    Architecture, Bundle, CompressOptions, HEAD_FILE, Manifest, StorageType, TRUNK_FILE, Weights, compress, normals,
+};
+use edge_rcnn::trunk::Trunk;
+use rand::SeedableRng;
+use serde_json::{Value, json};
+
+const CLASSES: usize = 20;
+
+fn random(count: usize, std: f32) -> Vec<f32> {
+    normals(&mut rand_chacha::ChaCha8Rng::seed_from_u64(5), count, std)
+}
+
+fn bundle(network: &Architecture, anchors: Option<usize>, rank: Option<usize>, storage: StorageType) -> Bundle {
+    let weights = Weights::he_random(network, CLASSES, anchors, rank, 17);
+    let manifest = Manifest::new("test", network, (1..=CLASSES).map(|i| format!("class {i}")).collect());
+    Bundle::from_weights(network, &weights, manifest, storage).unwrap()
+}
+
+/// A case for the script: files of tensors, and the list of runs that use them.
+struct Case<'a> {
+    dir: &'a Path,
+    runs: Vec<Value>,
+}
+
+impl<'a> Case<'a> {
+    fn new(dir: &'a Path, bundle: &Bundle) -> Self {
+        bundle.save(dir).unwrap();
+        Self { dir, runs: Vec::new() }
+    }
+
+    fn tensor(&self, name: &str, shape: &[usize], data: &[f32]) -> Value {
+        let file = format!("{name}-{}.f32", self.runs.len());
+        assert_eq!(shape.iter().product::<usize>(), data.len(), "{name}");
+        fs::write(self.dir.join(&file), data.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>()).unwrap();
+        json!({ "name": name, "file": file, "shape": shape })
+    }
+
+    fn trunk(&mut self, trunk: &Trunk, height: usize, width: usize) {
+        let image = random(3 * height * width, 60.0);
+        let maps = trunk.run_planar(&image, height, width).unwrap();
+        let map = |channels| [1, channels, maps.rows, maps.cols];
+        let mut outputs = vec![self.tensor("conv5", &map(maps.channels), &maps.conv5)];
+        if let Some((scores, deltas)) = &maps.rpn {
+            outputs.push(self.tensor("rpn_cls_score", &map(18), scores));
+            outputs.push(self.tensor("rpn_bbox_pred", &map(36), deltas));
+        }
+        let input = self.tensor("image", &[1, 3, height, width], &image);
+        self.runs.push(json!({ "model": TRUNK_FILE, "input": input, "outputs": outputs }));
+    }
+
+    fn head(&mut self, bundle: &Bundle, n: usize) {
+        let mut head = Head::from_weights(&bundle.head_weights().unwrap()).unwrap();
+        let pooled: Vec<f32> = random(n * head.inputs(), 1.0).iter().map(|v| v.max(0.0)).collect();
+        let out = head.run(&pooled, n).unwrap();
+        let outputs = vec![
+            self.tensor("cls_prob", &[n, CLASSES + 1], &out.scores),
+            self.tensor("bbox_pred", &[n, 4 * (CLASSES + 1)], &out.deltas),
+        ];
+        let input = self.tensor("pooled", &[n, head.inputs()], &pooled);
+        self.runs.push(json!({ "model": HEAD_FILE, "input": input, "outputs": outputs }));
+    }
+
+    /// Writes the list and lets the script compare.
+    fn compare(self) {
+        fs::write(self.dir.join("case.json"), Value::from(self.runs).to_string()).unwrap();
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/onnx_reference.py");
+        let output = Command::new("python").arg(script).arg(self.dir).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout);
+        println!("{said}");
+        assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+/// Trunk at one even and one odd size, and head.
+fn agrees(name: &str, bundle: &Bundle, sizes: &[(usize, usize)]) {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().join(name);
+    let mut case = Case::new(&dir, bundle);
+    let trunk = Trunk::new(bundle, 2).unwrap();
+    for (height, width) in sizes {
+        case.trunk(&trunk, *height, *width);
+    }
+    case.head(bundle, 7);
+    case.compare();
+}
+
+#[test]
+#[ignore = "needs python with onnxruntime"]
+fn every_small_network_agrees_with_onnxruntime() {
+    for network in [&ZF, &ZF_PLAIN, &VGG_CNN_M_1024, &CAFFENET] {
+        agrees(network.name, &bundle(network, Some(9), None, StorageType::F32), &[(160, 224), (203, 151)]);
+    }
+}
+
+#[test]
+#[ignore = "needs python with onnxruntime"]
+fn vgg16_agrees_with_onnxruntime() {
+    agrees("vgg16", &bundle(&VGG16, Some(9), None, StorageType::F32), &[(160, 224)]);
+}
+
+#[test]
+#[ignore = "needs python with onnxruntime"]
+fn half_precision_and_svd_pairs_agree_with_onnxruntime() {
+    let whole = bundle(&ZF, None, None, StorageType::F16);
+    let options = CompressOptions { ranks: vec![("fc6".into(), 64), ("fc7".into(), 32)], ..Default::default() };
+    agrees("zf-svd-f16", &compress(&whole, &options, StorageType::F16, |_| ()).unwrap(), &[(64, 96)]);
+}
+
+#[test]
+#[ignore = "needs python with onnxruntime"]
+fn pooling_rounds_up_as_in_onnxruntime_for_every_remainder() {
+    let dir = tempfile::tempdir().unwrap();
+    for network in [&ZF, &VGG_CNN_M_1024, &CAFFENET, &VGG16] {
+        let bundle = bundle(network, None, Some(1), StorageType::F32);
+        let dir = dir.path().join(network.name);
+        let mut case = Case::new(&dir, &bundle);
+        let trunk = Trunk::new(&bundle, 2).unwrap();
+        // Four poolings of stride 2 have 16 remainders; the other side runs through its own at the same time.
+        let (sides, height) = if *network == VGG16 { (33..49, 20) } else { (96..112, 60) };
+        for width in sides {
+            case.trunk(&trunk, height + width * 7 % 16, width);
+        }
+        case.compare();
+    }
+}
