@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Each stage is a named call with its time taken. Boxes are [`BBox`] (inclusive, network input pixels) up to the head,
-//! and half-open [`Rect`](crate::boxes::Rect)s of the original picture in what comes out. Working memory is kept from
+//! and half-open [`Rect`]s of the original picture in what comes out. Working memory is kept from
 //! picture to picture, so a detector is used by one thread at a time; inside each stage it uses all cores it was given.
 
 mod options;

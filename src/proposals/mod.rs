@@ -1,7 +1,7 @@
 //! Where to look: boxes of the network input that may hold an object, best first.
 //!
 //! One trait, three sources: the [RPN](rpn) of the network itself (Faster R-CNN), a [file](from_file) of boxes computed
-//! elsewhere (R-CNN and Fast R-CNN used selective search that way), and a [dense](dense) grid that needs nothing.
+//! elsewhere (R-CNN and Fast R-CNN used selective search that way), and a [dense] grid that needs nothing.
 
 pub mod dense;
 pub mod from_file;

@@ -2,7 +2,7 @@
 //!
 //! tract owns the graph. `trunk.onnx` is read once into a typed model with symbolic height and width; this is the place
 //! where nodes can be replaced by operators of our own, before tract's optimiser changes their form. For each input
-//! size the model is then made concrete, optimised and kept as a plan ([`plans`]), so that a camera pays once.
+//! size the model is then made concrete, optimised and kept as a plan (`plans`), so that a camera pays once.
 
 mod plans;
 
