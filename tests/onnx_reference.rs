@@ -62,7 +62,7 @@ impl<'a> Case<'a> {
     }
 
     fn head(&mut self, bundle: &Bundle, n: usize) {
-        let mut head = Head::from_weights(&bundle.head_weights().unwrap()).unwrap();
+        let mut head = Head::from_weights(bundle.head_weights().unwrap()).unwrap();
         let pooled: Vec<f32> = random(n * head.inputs(), 1.0).iter().map(|v| v.max(0.0)).collect();
         let out = head.run(&pooled, n).unwrap();
         let outputs = vec![
