@@ -9,13 +9,14 @@ use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use crossbeam::channel::{Sender, bounded};
 use edge_rcnn::detector::{Detected, Detector, DetectorOptions};
 use edge_rcnn::frame::{Picture, PictureError};
 use edge_rcnn::sink::annotate;
 use edge_rcnn::sink::json::{Found, Image, JsonLines};
 
 use super::Failure;
+use super::ahead::ahead;
+use super::detector_args::DetectorArgs;
 use super::inputs::{Input, gather};
 use super::model;
 use super::progress::Progress;
@@ -34,9 +35,6 @@ pub struct Args {
     /// JPEG, PNG and WebP files, and folders of them
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
-    /// Folder of the model [default: the one compiled into the program]
-    #[arg(long, value_name = "DIR")]
-    model: Option<PathBuf>,
     /// Also open the folders inside of folders
     #[arg(short, long)]
     recursive: bool,
@@ -49,23 +47,8 @@ pub struct Args {
     /// Report only these classes, separated by commas
     #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     classes: Option<Vec<String>>,
-    /// Most objects per picture [default: the model's, usually 100]
-    #[arg(long, value_name = "N")]
-    max_detections: Option<usize>,
-    /// Scale pictures so that their shorter side has this many pixels; smaller is faster, finds fewer small objects
-    /// [default: the model's, usually 600]
-    #[arg(long, value_name = "PIXELS")]
-    scale: Option<u32>,
-    /// Regions to look at in each picture; fewer is faster [default: the model's, usually 300]
-    #[arg(long, value_name = "N")]
-    proposals: Option<usize>,
-    /// Of two objects of a class that overlap more than this (IoU, 0 to 1), report the better one [default: the
-    /// model's, usually 0.3]
-    #[arg(long, value_name = "IOU")]
-    nms: Option<f32>,
-    /// Threads to compute with [default: as many as there are cores]
-    #[arg(long, value_name = "N")]
-    threads: Option<usize>,
+    #[command(flatten)]
+    detector: DetectorArgs,
 }
 
 /// Runs the verb.
@@ -75,22 +58,22 @@ pub fn run(args: Args) -> Result<(), Failure> {
         Some(out) => annotated::targets(out, &args.paths, &inputs)?,
         None => vec![None; inputs.len()],
     };
-    let bundle = model::open(args.model.as_deref())?;
+    let bundle = model::open(args.detector.model.as_deref())?;
     log::debug!("model {}, {}", bundle.manifest.name, bundle.manifest.architecture);
     let detector = Detector::new(bundle, options(&args)).map_err(model::detector_failure)?;
     let mut work = Work::new(detector, inputs.len());
     let started = Instant::now();
-    std::thread::scope(|scope| {
-        // One decoded picture waits while another is looked at; more would only cost memory.
-        let (decoded, ready) = bounded(1);
-        scope.spawn(|| decode_ahead(&inputs, decoded));
-        // Leaving this loop early drops `ready`, which ends the other thread.
-        ready.into_iter().zip(&inputs).zip(&targets).try_for_each(|((decoded, input), target)| match (decoded, input) {
-            (Some(decoded), Input::Picture { path, .. }) => work.look(path, decoded, target.as_deref()),
-            (_, Input::Problem { path, message, missing }) => work.fail(path, message, *missing),
-            (None, Input::Picture { path, .. }) => work.fail(path, "was not decoded", false),
-        })
-    })?;
+    ahead(
+        inputs.iter().zip(&targets),
+        |(input, target)| match input {
+            Input::Picture { path, .. } => Ok((path, decode(path), target)),
+            Input::Problem { path, message, missing } => Err((path, message, *missing)),
+        },
+        |ready| match ready {
+            Ok((path, decoded, target)) => work.look(path, decoded, target.as_deref()),
+            Err((path, message, missing)) => work.fail(path, message, missing),
+        },
+    )?;
     let (seen, objects) = (count(work.seen, "picture"), count(work.objects, "object"));
     log::info!("{seen}, {objects}, {:.1} s", started.elapsed().as_secs_f64());
     work.verdict()
@@ -98,35 +81,18 @@ pub fn run(args: Args) -> Result<(), Failure> {
 
 fn options(args: &Args) -> DetectorOptions {
     DetectorOptions {
-        short_side: args.scale,
-        proposals: args.proposals,
-        nms: args.nms,
-        min_score: Some(args.min_score),
-        max_detections: args.max_detections,
         classes: args.classes.as_ref().map(|names| names.iter().map(|n| n.trim().to_owned()).collect()),
-        threads: args.threads,
-        ..DetectorOptions::default()
+        ..args.detector.options(args.min_score)
     }
 }
 
 /// A picture or why there is none, and how long that took in milliseconds.
 type Decoded = (Result<Picture, PictureError>, f64);
 
-/// Sends one message per input: the picture, or nothing where there is none to decode.
-fn decode_ahead(inputs: &[Input], to: Sender<Option<Decoded>>) {
-    for input in inputs {
-        let message = match input {
-            Input::Picture { path, .. } => {
-                let started = Instant::now();
-                let picture = Picture::open(path);
-                Some((picture, started.elapsed().as_secs_f64() * 1e3))
-            }
-            Input::Problem { .. } => None,
-        };
-        if to.send(message).is_err() {
-            return;
-        }
-    }
+fn decode(path: &Path) -> Decoded {
+    let started = Instant::now();
+    let picture = Picture::open(path);
+    (picture, started.elapsed().as_secs_f64() * 1e3)
 }
 
 /// The detector at work, and what has become of the pictures so far.

@@ -16,12 +16,14 @@ use edge_rcnn::eval::{
 };
 
 use super::Failure;
+use super::detector_args::DetectorArgs;
 
 mod detect;
-mod options;
 
 use detect::{Run, detect_all};
-use options::DetectorArgs;
+
+/// Score above which detections enter the precision–recall curve; the reference code's, whatever the bundle says.
+const MIN_SCORE: f32 = 0.05;
 
 /// Arguments of `eval`.
 #[derive(Debug, clap::Args)]
@@ -57,6 +59,9 @@ pub struct Args {
     json: bool,
     #[command(flatten)]
     detector: DetectorArgs,
+    /// Score only detections above this, 0 to 1
+    #[arg(long, value_name = "SCORE", default_value_t = MIN_SCORE, help_heading = "Detector")]
+    min_score: f32,
 }
 
 /// `voc:DIR` or `coco:FILE`.
@@ -111,7 +116,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
                 // Better now than after hours.
                 fs::create_dir_all(dir).map_err(|e| Failure::runtime(format!("--out {}: {e}", dir.display())))?;
             }
-            detect_all(&set, &args.detector, args.recall)?
+            detect_all(&set, &args.detector, args.min_score, args.recall)?
         }
     };
     if let Some(dir) = &args.out {

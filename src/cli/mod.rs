@@ -5,8 +5,10 @@
 //!
 //! Standard output carries data only; everything said to people goes to standard error through `log`.
 
+mod ahead;
 mod compress;
 mod detect;
+mod detector_args;
 mod eval;
 mod failure;
 mod import;

@@ -1,22 +1,16 @@
 //! The long part of `eval`: the detector over every picture of a data set.
 //!
-//! A second thread reads and decodes ahead over a short bounded channel, so that the detector never waits for a file
-//! and no more than a few pictures are in memory.
+//! A second thread reads and decodes ahead. The first picture that cannot be looked at ends the run: a score over the
+//! rest would be one of another data set.
 
-use std::path::Path;
-use std::thread;
-
-use crossbeam::channel::bounded;
 use edge_rcnn::detector::{Detection, Detector, StageTimes};
-use edge_rcnn::eval::{Dataset, RECALL_COUNTS, RecallCounter, RecallReport, Scored};
-use edge_rcnn::frame::Picture;
+use edge_rcnn::eval::{Dataset, ImageRecord, RECALL_COUNTS, RecallCounter, RecallReport, Scored};
+use edge_rcnn::frame::{Picture, PictureError};
 
-use super::options::DetectorArgs;
+use crate::cli::ahead::ahead;
+use crate::cli::detector_args::DetectorArgs;
 use crate::cli::progress::Progress;
 use crate::cli::{Failure, model};
-
-/// Decoded pictures that may wait for the detector.
-const AHEAD: usize = 3;
 
 /// What the detector said about a data set.
 #[derive(Debug, Default)]
@@ -30,11 +24,11 @@ pub struct Run {
 }
 
 /// Looks at every picture.
-pub fn detect_all(set: &Dataset, args: &DetectorArgs, recall: bool) -> Result<Run, Failure> {
+pub fn detect_all(set: &Dataset, args: &DetectorArgs, min_score: f32, recall: bool) -> Result<Run, Failure> {
     let bundle = model::open(args.model.as_deref())?;
     let head_looks_at = args.proposals.unwrap_or(bundle.manifest.proposals.post_nms);
     let class_of = class_map(&bundle.manifest.classes, &set.classes)?;
-    let mut detector = Detector::new(bundle, args.options()).map_err(model::detector_failure)?;
+    let mut detector = Detector::new(bundle, args.options(min_score)).map_err(model::detector_failure)?;
     let mut counter = recall.then(RecallCounter::default);
     if recall {
         // Suppression is greedy, so the head sees the same boxes however many more are kept for counting.
@@ -45,8 +39,8 @@ pub fn detect_all(set: &Dataset, args: &DetectorArgs, recall: bool) -> Result<Ru
     let mut run = Run::default();
     let mut times = Vec::with_capacity(set.images.len());
     let mut progress = Progress::new("detecting", set.images.len());
-    decode_ahead(set.images.iter().map(|i| i.path.as_path()), |picture| {
-        let image = &set.images[run.detections.len()];
+    ahead(set.images.iter(), decode, |(image, picture)| {
+        let picture = picture.map_err(Failure::runtime)?;
         let failed = |e| Failure::runtime(format!("{}: {e}", image.path.display()));
         let found = detector.detect_named(&picture, Some(&image.id)).map_err(failed)?;
         let scored = |d: &Detection| {
@@ -84,25 +78,8 @@ fn class_map(model: &[String], set: &[String]) -> Result<Vec<usize>, Failure> {
     Ok(map)
 }
 
-/// Decodes the files in a second thread and hands them over in order, until one fails.
-fn decode_ahead<'a>(
-    paths: impl Iterator<Item = &'a Path> + Send,
-    mut consume: impl FnMut(Picture) -> Result<(), Failure>,
-) -> Result<(), Failure> {
-    let (sender, receiver) = bounded(AHEAD);
-    thread::scope(|scope| {
-        scope.spawn(move || {
-            for path in paths {
-                let picture = Picture::open(path);
-                let last = picture.is_err();
-                // Sending fails when the detector stopped; then there is nothing left to decode for.
-                if sender.send(picture).is_err() || last {
-                    break;
-                }
-            }
-        });
-        receiver.into_iter().try_for_each(|picture| consume(picture.map_err(Failure::runtime)?))
-    })
+fn decode(image: &ImageRecord) -> (&ImageRecord, Result<Picture, PictureError>) {
+    (image, Picture::open(&image.path))
 }
 
 fn mean_times(all: &[StageTimes]) -> Vec<(&'static str, f64)> {
@@ -129,17 +106,5 @@ mod tests {
         let map = class_map(&names(&["dog", "cat", "tree"]), &names(&["cat", "dog"])).unwrap();
         assert_eq!(map, [0, 2, 1, 0]);
         assert!(class_map(&names(&["dog"]), &names(&["cat"])).is_err());
-    }
-
-    #[test]
-    fn decoding_stops_at_the_first_failure_of_either_side() {
-        let paths = [Path::new("/nonexistent/a.jpg"); 50];
-        let mut seen = 0;
-        let result = decode_ahead(paths.into_iter(), |_| {
-            seen += 1;
-            Ok(())
-        });
-        assert!(result.is_err());
-        assert_eq!(seen, 0);
     }
 }
