@@ -1,11 +1,11 @@
 //! A fully connected layer, whole or as the two layers of a truncated SVD (Fast R-CNN §3.1).
 //!
 //! Whole: `y = W·x + b`. As a pair: `y = U·(V·x) + b` with `V` = ΣVᵀ of rank t, no bias and no ReLU between them; the
-//! tensors are named `<layer>_v.weight`, `<layer>_u.weight`, `<layer>_u.bias`.
+//! tensors are named `<layer>_v.weight`, `<layer>_u.weight`, `<layer>_u.bias`. Outputs lie by feature, see [`Order`].
 
 use super::HeadError;
 use crate::{
-    kernels::matmul_transposed,
+    kernels::{Order, weights_times_batch},
     model::{Tensor, Weights},
 };
 
@@ -42,12 +42,14 @@ impl Layer {
         Ok(Self { name, weight: weight.data, bias, inputs, outputs })
     }
 
-    fn run(&self, x: &[f32], n: usize, y: &mut Vec<f32>) {
-        y.resize(n * self.outputs, 0.0);
-        matmul_transposed(x, &self.weight, y, n, self.inputs, self.outputs);
-        if let Some(bias) = &self.bias {
-            for row in y.chunks_exact_mut(self.outputs) {
-                row.iter_mut().zip(bias).for_each(|(v, b)| *v += b);
+    fn run(&self, x: &[f32], order: Order, n: usize, y: &mut Vec<f32>) {
+        y.resize(self.outputs * n, 0.0);
+        weights_times_batch(&self.weight, x, order, y, self.outputs, self.inputs, n);
+        if let Some(bias) = &self.bias
+            && n > 0
+        {
+            for (feature, b) in y.chunks_exact_mut(n).zip(bias) {
+                feature.iter_mut().for_each(|v| *v += b);
             }
         }
     }
@@ -107,14 +109,14 @@ impl Stack {
         })
     }
 
-    /// `y` becomes n×outputs; `middle` is memory for the pair.
-    pub(super) fn run(&self, x: &[f32], n: usize, middle: &mut Vec<f32>, y: &mut Vec<f32>) {
+    /// `y` becomes the n outputs by feature; `middle` is memory for the pair.
+    pub(super) fn run(&self, x: &[f32], order: Order, n: usize, middle: &mut Vec<f32>, y: &mut Vec<f32>) {
         match &self.first {
             Some(first) => {
-                first.run(x, n, middle);
-                self.last.run(middle, n, y);
+                first.run(x, order, n, middle);
+                self.last.run(middle, Order::ByFeature, n, y);
             }
-            None => self.last.run(x, n, y),
+            None => self.last.run(x, order, n, y),
         }
     }
 }

@@ -10,7 +10,10 @@ mod fc;
 mod postprocess;
 mod roi_pool;
 
-use crate::model::{Bundle, BundleError, Weights};
+use crate::{
+    kernels::Order,
+    model::{Bundle, BundleError, Weights},
+};
 use fc::Stack;
 
 pub use postprocess::{BoxNormalisation, Detection, PictureSize, PostParams, Postprocessed, postprocess};
@@ -23,7 +26,17 @@ pub struct Head {
     fc7: Stack,
     cls_score: Stack,
     bbox_pred: Stack,
-    scratch: [Vec<f32>; 3],
+    scratch: Scratch,
+}
+
+/// Outputs of the layers, by feature, kept from picture to picture.
+#[derive(Debug, Default)]
+struct Scratch {
+    /// Between the two layers of a pair.
+    middle: Vec<f32>,
+    six: Vec<f32>,
+    seven: Vec<f32>,
+    last: Vec<f32>,
 }
 
 /// What the head says about each pooled RoI.
@@ -90,7 +103,7 @@ impl Head {
             fc7: layer("fc7")?,
             cls_score: layer("cls_score")?,
             bbox_pred: layer("bbox_pred")?,
-            scratch: Default::default(),
+            scratch: Scratch::default(),
         };
         head.fc7.expect_inputs(head.fc6.outputs())?;
         head.cls_score.expect_inputs(head.fc7.outputs())?;
@@ -121,17 +134,25 @@ impl Head {
         if pooled.len() != n * self.inputs() {
             return Err(HeadError::Input { got: pooled.len(), rois: n, inputs: self.inputs() });
         }
-        let [middle, six, seven] = &mut self.scratch;
-        self.fc6.run(pooled, n, middle, six);
+        let Scratch { middle, six, seven, last } = &mut self.scratch;
+        self.fc6.run(pooled, Order::ByInput, n, middle, six);
         relu(six);
-        self.fc7.run(six, n, middle, seven);
+        self.fc7.run(six, Order::ByFeature, n, middle, seven);
         relu(seven);
-        self.cls_score.run(seven, n, middle, &mut out.scores);
-        self.bbox_pred.run(seven, n, middle, &mut out.deltas);
+        self.cls_score.run(seven, Order::ByFeature, n, middle, last);
+        by_roi(last, n, &mut out.scores);
+        self.bbox_pred.run(seven, Order::ByFeature, n, middle, last);
+        by_roi(last, n, &mut out.deltas);
         (out.rois, out.outputs) = (n, self.outputs());
         out.scores.chunks_exact_mut(out.outputs).for_each(softmax);
         Ok(())
     }
+}
+
+/// The outputs of one RoI together again.
+fn by_roi(by_feature: &[f32], n: usize, out: &mut Vec<f32>) {
+    out.clear();
+    out.extend((0..n).flat_map(|roi| by_feature[roi..].iter().step_by(n)));
 }
 
 fn relu(values: &mut [f32]) {

@@ -3,5 +3,5 @@
 mod matmul;
 mod product;
 
-pub use matmul::matmul_transposed;
+pub use matmul::{Order, weights_times_batch};
 pub use product::{Element, Matrix, product};
