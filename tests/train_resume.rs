@@ -2,42 +2,15 @@
 #![cfg(feature = "train")]
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "common/tiny_voc.rs"]
+mod tiny_voc;
+
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use image::{Rgb, RgbImage};
 use serde_json::Value;
-
-/// Ten pictures with one coloured rectangle each, as a VOC devkit folder with two classes.
-fn make_voc(dir: &Path) {
-    for sub in ["Annotations", "ImageSets/Main", "JPEGImages"] {
-        fs::create_dir_all(dir.join(sub)).unwrap();
-    }
-    fs::write(dir.join("classes.txt"), "red\nblue\n").unwrap();
-    let mut list = String::new();
-    for n in 0..10u32 {
-        let (x, y, class) = (5 + n * 6, 4 + n * 3, if n % 2 == 0 { "red" } else { "blue" });
-        let colour = if n % 2 == 0 { Rgb([220, 30, 20]) } else { Rgb([20, 40, 220]) };
-        let picture = RgbImage::from_fn(128, 96, |px, py| {
-            if (x..x + 50).contains(&px) && (y..y + 40).contains(&py) { colour } else { Rgb([90, 100, 95]) }
-        });
-        picture.save(dir.join(format!("JPEGImages/{n:06}.png"))).unwrap();
-        let xml = format!(
-            "<annotation><size><width>128</width><height>96</height><depth>3</depth></size><object><name>{class}</name>\
-             <difficult>0</difficult><bndbox><xmin>{}</xmin><ymin>{}</ymin><xmax>{}</xmax><ymax>{}</ymax></bndbox>\
-             </object></annotation>",
-            x + 1,
-            y + 1,
-            x + 50,
-            y + 40
-        );
-        fs::write(dir.join(format!("Annotations/{n:06}.xml")), xml).unwrap();
-        list += &format!("{n:06}\n");
-    }
-    fs::write(dir.join("ImageSets/Main/train.txt"), list).unwrap();
-}
 
 fn train(data: &Path, out: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_edge-rcnn"));
@@ -63,7 +36,7 @@ fn losses(out: &Path) -> Vec<(u64, [f64; 4])> {
 fn a_run_killed_midway_and_resumed_logs_the_losses_of_an_uninterrupted_run() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("voc");
-    make_voc(&data);
+    tiny_voc::make_voc(&data);
 
     let whole = dir.path().join("whole");
     assert!(train(&data, &whole).status().unwrap().success());

@@ -122,14 +122,13 @@ pub fn run(
                 let step = iter * phase.pictures + part;
                 let mut rng = ChaCha8Rng::seed_from_u64(phase.feed.seed.wrapping_mul(131) ^ step);
                 let losses = picture_losses(net, &sample, proposals, phase, &mut rng);
-                let mut total = Tensor::zeros([], (Kind::Float, net.params.device()));
                 for (sum, loss) in sums.iter_mut().zip(&losses.parts) {
-                    if let Some(loss) = loss {
-                        *sum += loss.double_value(&[]) / phase.pictures as f64;
-                        total += loss;
-                    }
+                    *sum += loss.as_ref().map_or(0.0, |l| l.double_value(&[])) / phase.pictures as f64;
                 }
-                (total / phase.pictures as f64).backward();
+                // A picture too small for any anchor or RoI teaches nothing.
+                if let Some(total) = losses.parts.into_iter().flatten().reduce(|a, b| a + b) {
+                    (total / phase.pictures as f64).backward();
+                }
             }
             let lr = phase.schedule.rate(iter, phase.iterations);
             grad_norm += phase.sgd.step(&mut net.params, lr);
@@ -199,11 +198,13 @@ fn picture_losses(net: &Net, sample: &Sample, proposals: &Proposals, phase: &Pha
         let anchors = phase.anchors.over_map(size[2] as usize, size[3] as usize);
         let boxes: Vec<BBox> = sample.objects.iter().map(|o| o.0).collect();
         let t = rpn_targets(&anchors, &boxes, sample.width as f32, sample.height as f32, &phase.rpn, rng);
-        let sampled = by_anchor(scores, 2, true).index_select(0, &indices(&t.anchors, device));
-        let positive = by_anchor(deltas, 4, false).index_select(0, &indices(&t.anchors[..t.positives], device));
-        let (class, boxes) = losses::rpn_loss(&sampled, &positive, &rows(&t.deltas, device));
-        parts[0] = Some(class);
-        parts[1] = Some(boxes);
+        if !t.anchors.is_empty() {
+            let sampled = by_anchor(scores, 2, true).index_select(0, &indices(&t.anchors, device));
+            let positive = by_anchor(deltas, 4, false).index_select(0, &indices(&t.anchors[..t.positives], device));
+            let (class, boxes) = losses::rpn_loss(&sampled, &positive, &rows(&t.deltas, device));
+            parts[0] = Some(class);
+            parts[1] = Some(boxes);
+        }
     }
     if phase.learn == Learn::Rpn {
         return Losses { parts };
