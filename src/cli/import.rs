@@ -143,7 +143,8 @@ fn table(imported: &Imported) -> String {
     let mut text = format!("{} layers of {}:", imported.matches.len(), imported.architecture.name);
     for m in &imported.matches {
         let shape = m.shape.iter().map(usize::to_string).collect::<Vec<_>>().join("×");
-        text += &format!("\n  {:width$}  ->  {:13}  {shape:16}  {}", m.caffe, m.ours, m.note);
+        let line = format!("\n  {:width$}  ->  {:13}  {shape:16}  {}", m.caffe, m.ours, m.note);
+        text += line.trim_end_matches(' ');
     }
     for layer in &imported.skipped {
         text += &format!("\n  {layer:width$}  left out, as asked");

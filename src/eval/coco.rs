@@ -58,7 +58,8 @@ pub(super) fn read(file: &Path, image_dir: &Path) -> Result<Dataset, DatasetErro
     parse(&bytes, file, image_dir)
 }
 
-fn parse(bytes: &[u8], path: &Path, image_dir: &Path) -> Result<Dataset, DatasetError> {
+/// Reads the bytes of a file; `path` is for messages.
+pub(super) fn parse(bytes: &[u8], path: &Path, image_dir: &Path) -> Result<Dataset, DatasetError> {
     let format = |what: String| DatasetError::Format { path: path.to_path_buf(), what };
     let file: File = serde_json::from_slice(bytes).map_err(|e| format(format!("not a COCO instances file: {e}")))?;
 

@@ -33,6 +33,11 @@ impl GroundTruth {
         !self.difficult && !self.crowd && self.area > 0.0 && b.x2 >= b.x1 && b.y2 >= b.y1
     }
 
+    /// The objects of one VOC annotation file, with VOC's classes; `path` is for messages.
+    pub fn from_voc_xml(xml: &str, path: &Path) -> Result<Vec<Self>, DatasetError> {
+        super::voc::objects(xml, path)
+    }
+
     pub(super) fn from_bbox(class_id: usize, bbox: BBox, difficult: bool) -> Self {
         let r = Rect::from(bbox);
         let rect = [r.x1, r.y1, r.x2, r.y2].map(f64::from);
@@ -101,6 +106,11 @@ impl Dataset {
     /// [`Dataset::coco`] without looking whether the pictures are there: enough to score saved detections.
     pub fn coco_annotations(file: &Path, image_dir: &Path) -> Result<Self, DatasetError> {
         super::coco::read(file, image_dir)
+    }
+
+    /// A COCO instances file already in memory; `path` is for messages.
+    pub fn coco_json(bytes: &[u8], path: &Path, image_dir: &Path) -> Result<Self, DatasetError> {
+        super::coco::parse(bytes, path, image_dir)
     }
 
     /// Name of a class by its 1-based id.

@@ -94,6 +94,12 @@ fn read_text(path: &Path, hint: &'static str) -> Result<String, DatasetError> {
 
 type Annotation = (Option<(u32, u32)>, Vec<GroundTruth>);
 
+/// The objects of one annotation file, with VOC's classes.
+pub(super) fn objects(xml: &str, path: &Path) -> Result<Vec<GroundTruth>, DatasetError> {
+    let class_of = |name: &str| VOC_CLASSES.iter().position(|c| *c == name).map(|i| i + 1);
+    Ok(parse(xml, path, &class_of)?.1)
+}
+
 /// One annotation file. `class_of` gives the class id of a name.
 fn parse(xml: &str, path: &Path, class_of: &dyn Fn(&str) -> Option<usize>) -> Result<Annotation, DatasetError> {
     let format = |what: String| DatasetError::Format { path: path.to_path_buf(), what };

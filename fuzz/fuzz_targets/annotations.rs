@@ -1,0 +1,9 @@
+//! VOC and COCO annotations.
+#![no_main]
+
+#[path = "../../tests/readers/mod.rs"]
+mod readers;
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    readers::annotations(bytes);
+});
