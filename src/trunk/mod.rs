@@ -4,6 +4,8 @@
 //! where nodes can be replaced by operators of our own, before tract's optimiser changes their form. For each input
 //! size the model is then made concrete, optimised and kept as a plan (`plans`), so that a camera pays once.
 
+mod constants;
+mod lrn;
 mod plans;
 
 use std::io::Cursor;
@@ -81,12 +83,13 @@ pub struct Trunk {
 }
 
 impl Trunk {
-    /// Reads the trunk of a bundle. `threads` is the number of threads inside each layer, at least 1.
+    /// Reads the trunk of a bundle. `threads` is the number of threads inside each layer; more than the
+    /// machine runs at once would only wait for each other and are not started.
     pub fn new(bundle: &Bundle, threads: usize) -> Result<Self, TrunkError> {
         let model = read(&bundle.trunk_onnx).map_err(|e| prepare_error(0, 0, &e))?;
         let network =
             bundle.network().map_err(|e| TrunkError::Prepare { height: 0, width: 0, reason: e.to_string() })?;
-        let executor = match threads {
+        let executor = match threads.min(std::thread::available_parallelism().map_or(1, usize::from)) {
             0 | 1 => multithread::Executor::SingleThread,
             n => multithread::Executor::multithread_with_name(n, "trunk"),
         };
@@ -159,11 +162,15 @@ fn prepare_error(height: usize, width: usize, error: &TractError) -> TrunkError 
     TrunkError::Prepare { height, width, reason: format!("{error:#}") }
 }
 
-/// Reads the graph. Rewrites onto our own operators belong at the end of this function: later, tract turns 1×1
-/// convolutions into products and fuses what we would want to see.
+/// Reads the graph and puts our own operators into it. That happens on this form of the model: later, tract turns 1×1
+/// convolutions into products and fuses what a rewrite would want to see.
 fn read(onnx: &[u8]) -> TractResult<TypedModel> {
     // The names of the output's symbolic sides are for people; tract derives the sides itself.
-    tract_onnx::onnx().with_ignore_output_shapes(true).model_for_read(&mut Cursor::new(onnx))?.into_typed()
+    let reader = tract_onnx::onnx().with_ignore_output_shapes(true);
+    let mut model = reader.model_for_read(&mut Cursor::new(onnx))?.into_typed()?;
+    constants::rewrite(&mut model)?;
+    lrn::rewrite(&mut model)?;
+    Ok(model)
 }
 
 /// Three planes of `height`×`width` in the corner of planes of `rows`×`cols` zeros.

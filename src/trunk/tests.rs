@@ -216,6 +216,20 @@ fn run_alone(layer: Layer, image: &[f32], height: usize, width: usize) -> Maps {
 }
 
 #[test]
+fn every_lrn_becomes_one_operator_and_nothing_of_the_chain_stays() {
+    for network in ALL {
+        let (bundle, _) = bundle(network, Some(9), StorageType::F16);
+        let model = read(&bundle.trunk_onnx).unwrap().into_decluttered().unwrap();
+        let count = |name: &str| model.nodes().iter().filter(|n| n.op.name() == name).count();
+        let layers = network.trunk.iter().filter(|l| matches!(l, Layer::Lrn { .. })).count();
+        assert_eq!(count("EdgeRcnnLrn"), layers, "{}", network.name);
+        for gone in ["Lrn", "SumPool", "Pow", "Div", "Cast"] {
+            assert_eq!(count(gone), 0, "{gone} in {}", network.name);
+        }
+    }
+}
+
+#[test]
 fn pooling_and_lrn_are_caffes() {
     let golden: serde_json::Value = serde_json::from_str(include_str!("../../tests/golden/layers.json")).unwrap();
     for case in golden["cases"].as_array().unwrap() {
