@@ -8,7 +8,6 @@ use std::fmt;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use edge_rcnn::eval::{
     COCO_RESULTS, Dataset, DatasetError, Metric, RecallReport, Report, ResultsError, Scored, evaluate, read_saved,
@@ -16,6 +15,7 @@ use edge_rcnn::eval::{
 };
 
 use super::Failure;
+use super::data::Data;
 use super::detector_args::DetectorArgs;
 
 mod detect;
@@ -64,25 +64,6 @@ pub struct Args {
     min_score: f32,
 }
 
-/// `voc:DIR` or `coco:FILE`.
-#[derive(Debug, Clone)]
-pub(super) enum Data {
-    Voc(PathBuf),
-    Coco(PathBuf),
-}
-
-impl FromStr for Data {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.split_once(':') {
-            Some(("voc", dir)) if !dir.is_empty() => Ok(Self::Voc(dir.into())),
-            Some(("coco", file)) if !file.is_empty() => Ok(Self::Coco(file.into())),
-            _ => Err("expected `voc:DIR` or `coco:FILE`".into()),
-        }
-    }
-}
-
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
 enum MetricName {
     /// 11 recall levels, IoU above 0.5
@@ -100,7 +81,8 @@ pub fn run(args: Args) -> Result<(), Failure> {
         (Some(MetricName::Voc), _) => Metric::Voc,
         (Some(MetricName::Coco), _) | (None, Data::Coco(_)) => Metric::Coco,
     };
-    let mut set = read_data(&args)?;
+    let set = args.data.read(&args.split, args.images.as_deref());
+    let mut set = set.map_err(data_failure)?;
     let limit = args.limit.unwrap_or(usize::MAX);
     let run = match &args.rescore {
         Some(saved) => {
@@ -123,17 +105,6 @@ pub fn run(args: Args) -> Result<(), Failure> {
         save(dir, &args.split, &set, &run.detections)?;
     }
     print(&evaluate(&set, &run.detections, metric), &run, args.json).map_err(Failure::output)
-}
-
-fn read_data(args: &Args) -> Result<Dataset, Failure> {
-    let set = match &args.data {
-        Data::Voc(dir) => Dataset::voc_annotations(dir, &args.split),
-        Data::Coco(file) => {
-            let beside = file.parent().unwrap_or(Path::new(""));
-            Dataset::coco_annotations(file, args.images.as_deref().unwrap_or(beside))
-        }
-    };
-    set.map_err(data_failure)
 }
 
 fn data_failure(error: DatasetError) -> Failure {

@@ -6,9 +6,9 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use edge_rcnn::eval::{COCO_CLASSES, VOC_CLASSES};
+use edge_rcnn::eval::{COCO_CLASSES, VOC_CLASSES, names_in};
 use edge_rcnn::model::import::{Imported, import};
-use edge_rcnn::model::{Architecture, Bundle, StorageType, arch, sha256};
+use edge_rcnn::model::{Architecture, Bundle, StorageType, sha256};
 
 use super::Failure;
 
@@ -66,10 +66,7 @@ struct Line<'a> {
 }
 
 fn architecture(name: &str) -> Result<&'static Architecture, String> {
-    Architecture::by_name(name).ok_or_else(|| {
-        let known: Vec<&str> = arch::ALL.iter().map(|a| a.name).collect();
-        format!("the networks are {}", known.join(", "))
-    })
+    Architecture::by_name(name).ok_or_else(|| format!("the networks are {}", Architecture::names()))
 }
 
 /// Runs the verb.
@@ -120,7 +117,7 @@ fn classes(given: Option<&Path>, count: usize) -> Result<Vec<String>, Failure> {
         Some(path) => {
             let bytes = read(path)?;
             let lines = String::from_utf8_lossy(&bytes);
-            let names = lines.lines().map(str::trim).filter(|l| !l.is_empty()).map(String::from).collect();
+            let names = names_in(&lines);
             (path.display().to_string(), names)
         }
         None if count == VOC_CLASSES.len() => return classes(Some(Path::new("voc")), count),

@@ -7,6 +7,7 @@
 
 mod ahead;
 mod compress;
+mod data;
 mod detect;
 mod detector_args;
 mod eval;

@@ -140,6 +140,11 @@ impl Dataset {
     }
 }
 
+/// The names in a text with one a line; blank lines do not count.
+pub fn names_in(text: &str) -> Vec<String> {
+    text.lines().map(str::trim).filter(|l| !l.is_empty()).map(String::from).collect()
+}
+
 /// Why a data set could not be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

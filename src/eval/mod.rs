@@ -23,7 +23,7 @@ mod voc_ap;
 
 pub use coco_ap::{CocoResult, CocoSummary, coco_ap};
 pub use coco_classes::COCO_CLASSES;
-pub use dataset::{Dataset, DatasetError, DatasetKind, GroundTruth, ImageRecord};
+pub use dataset::{Dataset, DatasetError, DatasetKind, GroundTruth, ImageRecord, names_in};
 pub use recall::{RECALL_COUNTS, RecallCounter, RecallReport, RecallRow};
 pub use report::{ClassReport, Metric, Report, evaluate};
 pub use results::{COCO_RESULTS, ResultsError, read_saved, write_coco, write_voc};

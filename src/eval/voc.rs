@@ -8,7 +8,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use super::dataset::{class_index, clip_to_picture};
+use super::dataset::{class_index, clip_to_picture, names_in};
 use super::{Dataset, DatasetError, DatasetKind, GroundTruth, ImageRecord};
 use crate::boxes::BBox;
 
@@ -71,7 +71,7 @@ fn read_classes(dir: &Path) -> Result<Vec<String>, DatasetError> {
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(VOC_CLASSES.map(String::from).to_vec()),
         Err(source) => return Err(DatasetError::Io { path, source, hint: "it should be text, one class a line" }),
     };
-    let names: Vec<String> = text.lines().map(str::trim).filter(|l| !l.is_empty()).map(String::from).collect();
+    let names: Vec<String> = names_in(&text);
     if names.is_empty() {
         return Err(DatasetError::Format { path, what: "no class in it; write one name a line".into() });
     }

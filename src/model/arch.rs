@@ -105,6 +105,11 @@ impl Architecture {
         ALL.iter().copied().find(|a| a.name == canonical)
     }
 
+    /// The names of all networks, for messages.
+    pub fn names() -> String {
+        ALL.iter().map(|a| a.name).collect::<Vec<_>>().join(", ")
+    }
+
     /// The trunk's convolutions with their channel counts.
     pub fn convs(&self) -> Vec<ConvShape> {
         let mut input = 3;

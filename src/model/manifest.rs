@@ -151,7 +151,7 @@ impl Manifest {
     pub fn network(&self) -> Result<&'static Architecture, ManifestError> {
         Architecture::by_name(&self.architecture).ok_or_else(|| ManifestError::UnknownArchitecture {
             name: self.architecture.clone(),
-            known: super::arch::ALL.iter().map(|a| a.name).collect::<Vec<_>>().join(", "),
+            known: Architecture::names(),
         })
     }
 

@@ -1,6 +1,6 @@
 //! `train detect`: training a detector.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::ValueEnum;
 use edge_rcnn::boxes::AnchorSpec;
@@ -17,7 +17,7 @@ use edge_rcnn::train::{TrainError, checkpoint, export};
 use tch::Device;
 
 use super::network::NetArgs;
-use crate::cli::eval::Data;
+use crate::cli::data::Data;
 
 /// Options of `train detect`.
 #[derive(Debug, clap::Args)]
@@ -117,14 +117,9 @@ enum ScheduleName {
 pub fn run(args: &Args) -> Result<(), TrainError> {
     let (config, device) = args.net.resolve()?;
     let read = |split: &str| {
-        let set = match &args.data {
-            Data::Voc(dir) => Dataset::voc(dir, split),
-            Data::Coco(file) => {
-                let beside = file.parent().unwrap_or(Path::new(""));
-                Dataset::coco(file, args.images.as_deref().unwrap_or(beside))
-            }
-        };
-        set.map_err(|e| TrainError::Config(e.to_string()))
+        let set = args.data.read(split, args.images.as_deref());
+        let checked = set.and_then(|set| set.check_pictures().map(|()| set));
+        checked.map_err(|e| TrainError::Config(e.to_string()))
     };
     let data = read(&args.split)?;
     let mut validation = match &args.val_split {

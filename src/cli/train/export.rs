@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use edge_rcnn::boxes::AnchorSpec;
-use edge_rcnn::eval::VOC_CLASSES;
+use edge_rcnn::eval::{VOC_CLASSES, names_in};
 use edge_rcnn::model::StorageType;
 use edge_rcnn::train::net::Net;
 use edge_rcnn::train::{TrainError, checkpoint, export};
@@ -40,12 +40,10 @@ pub fn run(args: &Args) -> Result<(), TrainError> {
     let (config, device) = args.net.resolve()?;
     let classes: Vec<String> = match &args.classes {
         None => VOC_CLASSES.iter().map(|&c| c.to_owned()).collect(),
-        Some(path) => std::fs::read_to_string(path)
-            .map_err(|source| TrainError::Io { path: path.clone(), source })?
-            .lines()
-            .map(|l| l.trim().to_owned())
-            .filter(|l| !l.is_empty())
-            .collect(),
+        Some(path) => {
+            let text = std::fs::read_to_string(path).map_err(|source| TrainError::Io { path: path.clone(), source })?;
+            names_in(&text)
+        }
     };
     let anchors = AnchorSpec::default();
     let mut net = Net::new(config, device);

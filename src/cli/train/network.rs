@@ -45,8 +45,7 @@ impl NetArgs {
     /// The network and the device.
     pub fn resolve(&self) -> Result<(NetConfig, Device), TrainError> {
         let arch = Architecture::by_name(&self.architecture).ok_or_else(|| {
-            let known: Vec<&str> = edge_rcnn::model::arch::ALL.iter().map(|a| a.name).collect();
-            TrainError::Config(format!("no network {:?}; there are {}", self.architecture, known.join(", ")))
+            TrainError::Config(format!("no network {:?}; there are {}", self.architecture, Architecture::names()))
         })?;
         if let Some(n) = self.threads {
             tch::set_num_threads(n);
