@@ -7,6 +7,7 @@
 //!
 //! Everything random is derived from (seed, iteration): a resumed run repeats the uninterrupted one.
 
+mod batch_norm;
 pub mod checkpoint;
 pub mod classify;
 pub mod detect;

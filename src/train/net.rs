@@ -10,7 +10,9 @@
 
 use tch::{Device, Kind, Tensor};
 
+use super::batch_norm::BatchNorm;
 use super::params::{Params, Role};
+use super::roi::to_vec;
 use crate::boxes::AnchorSpec;
 use crate::model::arch::{Architecture, Layer, LrnRegion};
 use crate::model::{Tensor as Plain, Weights};
@@ -40,9 +42,6 @@ pub enum Mode {
     /// Frozen running statistics, no dropout.
     Eval,
 }
-
-const BN_EPS: f64 = 1e-5;
-const BN_MOMENTUM: f64 = 0.1;
 
 /// A network and its parameters.
 #[derive(Debug)]
@@ -128,19 +127,20 @@ impl Net {
 
     fn conv(&self, x: &Tensor, name: &str, stride: usize, pad: usize, groups: usize, mode: Mode) -> Tensor {
         let (s, p) = (stride as i64, pad as i64);
-        let run = |w: &Tensor, b: Option<Tensor>| {
-            let w = w.to_kind(self.config.precision);
-            let b = b.map(|b| b.to_kind(self.config.precision));
-            x.conv2d(&w, b, [s, s], [p, p], [1, 1], groups as i64)
-        };
+        self.layer(name, mode, |w, b| x.conv2d(w, b, [s, s], [p, p], [1, 1], groups as i64))
+    }
+
+    /// A layer, given what it does with weight and bias in the working precision, and its batch normalisation.
+    fn layer(&self, name: &str, mode: Mode, apply: impl Fn(&Tensor, Option<Tensor>) -> Tensor) -> Tensor {
+        let ready = |t: &Tensor| t.to_kind(self.config.precision);
         let weight = self.params.get(&format!("{name}.weight"));
         match self.norm(name) {
-            Some(bn) if mode == Mode::Pretrain => bn.live(&run(weight, None)),
+            Some(bn) if mode == Mode::Pretrain => bn.live(&apply(&ready(weight), None)),
             Some(bn) => {
-                let (scale, shift) = bn.frozen();
-                run(&(weight * scale.view([-1, 1, 1, 1])), Some(shift))
+                let (weight, bias) = bn.fold(weight);
+                apply(&ready(&weight), Some(ready(&bias)))
             }
-            None => run(weight, Some(self.bias(name))),
+            None => apply(&ready(weight), Some(ready(&self.bias(name)))),
         }
     }
 
@@ -172,19 +172,7 @@ impl Net {
                 }
                 None => name.to_owned(),
             };
-            let w = self.params.get(&format!("{last}.weight"));
-            let product = |w: &Tensor, b: Option<Tensor>| {
-                x.linear(&w.to_kind(self.config.precision), b.map(|b| b.to_kind(self.config.precision)))
-            };
-            let y = match self.norm(&last) {
-                Some(bn) if mode == Mode::Pretrain => bn.live(&product(w, None)),
-                Some(bn) => {
-                    let (scale, shift) = bn.frozen();
-                    product(&(w * scale.view([-1, 1])), Some(shift))
-                }
-                None => product(w, Some(self.bias(&last))),
-            };
-            x = y.relu();
+            x = self.layer(&last, mode, |w, b| x.linear(w, b)).relu();
             if mode != Mode::Eval && self.config.dropout > 0.0 {
                 x = x.dropout(self.config.dropout, true);
             }
@@ -205,10 +193,8 @@ impl Net {
             let Some(layer) = name.strip_suffix(".weight") else { continue };
             let (weight, bias) = match self.norm(layer) {
                 Some(bn) => {
-                    let (scale, shift) = bn.frozen();
-                    let mut per_row = vec![1i64; p.value.dim()];
-                    per_row[0] = -1;
-                    (&p.value * scale.view(per_row.as_slice()), Some(shift))
+                    let (weight, bias) = bn.fold(&p.value);
+                    (weight, Some(bias))
                 }
                 None => {
                     (p.value.shallow_clone(), self.params.find(&format!("{layer}.bias")).map(|b| b.shallow_clone()))
@@ -248,39 +234,7 @@ impl Net {
 }
 
 fn plain(t: &Tensor) -> Plain {
-    let t = t.detach().to_device(Device::Cpu).to_kind(Kind::Float).contiguous();
-    let mut data = vec![0f32; t.numel()];
-    t.copy_data(&mut data, t.numel());
-    Plain { shape: t.size().iter().map(|&n| n as usize).collect(), data }
-}
-
-struct BatchNorm<'a> {
-    gain: &'a Tensor,
-    bias: &'a Tensor,
-    mean: &'a Tensor,
-    var: &'a Tensor,
-}
-
-impl BatchNorm<'_> {
-    fn live(&self, x: &Tensor) -> Tensor {
-        x.batch_norm(
-            Some(self.gain),
-            Some(self.bias),
-            Some(self.mean),
-            Some(self.var),
-            true,
-            BN_MOMENTUM,
-            BN_EPS,
-            false,
-        )
-    }
-
-    /// Per-channel factor and offset of the frozen normalisation.
-    fn frozen(&self) -> (Tensor, Tensor) {
-        let scale = self.gain / (self.var + BN_EPS).sqrt();
-        let shift = self.bias - self.mean * &scale;
-        (scale, shift)
-    }
+    Plain { shape: t.size().iter().map(|&n| n as usize).collect(), data: to_vec(t) }
 }
 
 /// Caffe's local response normalisation.
