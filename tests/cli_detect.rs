@@ -219,11 +219,12 @@ fn a_model_that_cannot_be_used_is_refused_before_anything_is_written() {
 #[test]
 fn wrong_usage_is_told_apart_and_says_what_is_right() {
     let dir = folder(&[("a.png", bytes(pattern(30, 30), ImageFormat::Png))]);
-    let cases: [(&[&str], &str); 7] = [
+    let cases: [(&[&str], &str); 8] = [
         (&[], "PATH"),
         (&["a.png", "--classes", "cat,persn"], "did you mean \"person\""),
         (&["a.png", "--classes", "zzzzzzzz"], "aeroplane"),
-        (&["a.png", "--nms", "7"], "must be 0 to 1"),
+        (&["a.png", "--nms", "7"], "--nms 7: must be 0 to 1"),
+        (&["a.png", "--scale", "5"], "--scale 5: must be 16 to 16384"),
         (&["a.png", "--min-score", "NaN"], "must be 0 to 1"),
         (&["a.png", "--annotate", "out.gif"], "must end in .jpg"),
         (&["a.png", "--annotate", "a.png"], "would overwrite the picture"),

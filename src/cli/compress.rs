@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use edge_rcnn::model::{Bundle, CompressError, CompressOptions, StorageType, compress};
 
-use super::{Failure, model};
+use super::{Failure, count, model};
 
 /// Arguments of `compress`.
 #[derive(Debug, clap::Args)]
@@ -15,11 +15,11 @@ use super::{Failure, model};
                         Measure what it does to the accuracy with `edge-rcnn eval`."
 )]
 pub struct Args {
-    /// Model to compress: a bundle directory [default: the built-in one]
-    #[arg(long, value_name = "BUNDLE")]
+    /// Folder of the model to compress [default: the one compiled into the program]
+    #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
-    /// Where to write the compressed model
-    #[arg(long, value_name = "BUNDLE")]
+    /// Folder to write the compressed model to
+    #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// Layer and rank, for example fc6=1024; once per layer
     #[arg(long = "rank", required = true, value_name = "LAYER=RANK", value_parser = layer_and_rank)]
@@ -49,7 +49,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
         None => bundle.storage().map_err(Failure::config)?,
     };
     let options = CompressOptions { ranks: args.ranks, force: args.force, seed: args.seed };
-    log::info!("{}: compressing {} layers, seed {}", bundle.manifest.name, options.ranks.len(), options.seed);
+    log::info!("{}: compressing {}, seed {}", bundle.manifest.name, count(options.ranks.len(), "layer"), options.seed);
     let mut out = io::stdout().lock();
     let mut written = Ok(());
     let mut header = true;

@@ -14,12 +14,12 @@ use edge_rcnn::frame::{Picture, PictureError};
 use edge_rcnn::sink::annotate;
 use edge_rcnn::sink::json::{Found, Image, JsonLines};
 
-use super::Failure;
 use super::ahead::ahead;
 use super::detector_args::DetectorArgs;
 use super::inputs::{Input, gather};
 use super::model;
 use super::progress::Progress;
+use super::{Failure, count};
 
 /// Score below which `detect` keeps quiet. `eval` needs the model's own, lower threshold: it measures the whole curve.
 const MIN_SCORE: f32 = 0.5;
@@ -174,11 +174,6 @@ impl Work {
             _ => Err(Failure::runtime(summary)),
         }
     }
-}
-
-/// "1 picture", "2 pictures".
-fn count(n: usize, what: &str) -> String {
-    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
 fn found<'a>(detector: &'a Detector, detected: &Detected) -> Vec<Found<'a>> {

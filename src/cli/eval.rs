@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::io::{self, Write};
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use edge_rcnn::eval::{
@@ -14,9 +15,9 @@ use edge_rcnn::eval::{
     write_coco, write_voc,
 };
 
-use super::Failure;
 use super::data::Data;
 use super::detector_args::DetectorArgs;
+use super::{Failure, count};
 
 mod detect;
 
@@ -44,7 +45,7 @@ pub struct Args {
     images: Option<PathBuf>,
     /// Use only the first N pictures
     #[arg(long, value_name = "N")]
-    limit: Option<usize>,
+    limit: Option<NonZeroUsize>,
     /// Write the detections here, as VOC files and as COCO JSON, before they are scored
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -83,7 +84,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
     };
     let set = args.data.read(&args.split, args.images.as_deref());
     let mut set = set.map_err(data_failure)?;
-    let limit = args.limit.unwrap_or(usize::MAX);
+    let limit = args.limit.map_or(usize::MAX, NonZeroUsize::get);
     let run = match &args.rescore {
         Some(saved) => {
             let mut detections = read_saved(saved, &args.split, &set).map_err(results_failure)?;
@@ -96,7 +97,12 @@ pub fn run(args: Args) -> Result<(), Failure> {
             set.check_pictures().map_err(data_failure)?;
             if let Some(dir) = &args.out {
                 // Better now than after hours.
-                fs::create_dir_all(dir).map_err(|e| Failure::runtime(format!("--out {}: {e}", dir.display())))?;
+                fs::create_dir_all(dir).map_err(|e| match e.kind() {
+                    io::ErrorKind::AlreadyExists => {
+                        Failure::runtime(format!("--out {}: is a file; name a folder", dir.display()))
+                    }
+                    _ => Failure::runtime(format!("--out {}: the folder cannot be made: {e}", dir.display())),
+                })?;
             }
             detect_all(&set, &args.detector, args.min_score, args.recall)?
         }
@@ -163,6 +169,6 @@ impl fmt::Display for RecallTable<'_> {
         for row in &self.0.rows {
             write!(f, "\n{:>9}  {:>10.4}  {:>10.4}", row.proposals, row.at_50, row.at_70)?;
         }
-        write!(f, "\n{} objects, {:.1} proposals a picture", self.0.objects, self.0.mean_proposals)
+        write!(f, "\n{}, {:.1} proposals a picture", count(self.0.objects, "object"), self.0.mean_proposals)
     }
 }

@@ -11,8 +11,8 @@ use super::{Failure, model};
 /// Arguments of `info`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The model: a bundle directory [default: the built-in one]
-    #[arg(value_name = "BUNDLE")]
+    /// Folder of the model [default: the one compiled into the program]
+    #[arg(value_name = "DIR")]
     model: Option<PathBuf>,
     /// One JSON object instead of text
     #[arg(long)]

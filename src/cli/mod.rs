@@ -85,6 +85,11 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// "1 picture", "2 pictures".
+fn count(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;

@@ -10,6 +10,10 @@ use super::Failure;
 /// Opens the bundle in a directory, or the built-in one.
 pub fn open(dir: Option<&Path>) -> Result<Bundle, Failure> {
     match dir {
+        Some(file) if file.is_file() => {
+            let what = "is a file; a model is a folder with model.toml, trunk.onnx and head.onnx in it";
+            return Err(Failure::config(format!("{}: {what}", file.display())));
+        }
         Some(dir) => Bundle::load(dir),
         None => Bundle::builtin(),
     }
@@ -28,9 +32,18 @@ pub fn bundle_failure(error: BundleError) -> Failure {
 pub fn detector_failure(error: DetectorError) -> Failure {
     match error {
         DetectorError::Bundle(e) => bundle_failure(e),
-        DetectorError::UnknownClass { .. } | DetectorError::Option { .. } => Failure::usage(error),
+        DetectorError::UnknownClass { .. } => Failure::usage(error),
+        DetectorError::Option { name, value, reason } => Failure::usage(format!("{} {value}: {reason}", flag(name))),
         DetectorError::Threads { .. } => Failure::runtime(error),
         _ => Failure::config(error),
+    }
+}
+
+/// How an option of the library is called on the command line.
+fn flag(name: &str) -> String {
+    match name {
+        "short side" => "--scale".into(),
+        _ => format!("--{}", name.replace(' ', "-")),
     }
 }
 

@@ -9,6 +9,9 @@ use crate::{
     trunk::Trunk,
 };
 
+/// A typing mistake must not take all memory of the machine for stacks.
+const MAX_THREADS: usize = 1024;
+
 /// What to do otherwise than the bundle says. Everything absent is the bundle's.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct DetectorOptions {
@@ -26,7 +29,7 @@ pub struct DetectorOptions {
     pub max_detections: Option<usize>,
     /// Report only classes of these names.
     pub classes: Option<Vec<String>>,
-    /// Threads inside each stage; absent or 0: as many as the machine has cores.
+    /// Threads inside each stage, at most 1024; absent or 0: as many as the machine has cores.
     pub threads: Option<usize>,
 }
 
@@ -53,6 +56,7 @@ impl Detector {
             source.set_max(max);
         }
         let threads = options.threads.filter(|&n| n > 0).unwrap_or_else(cores);
+        require(threads <= MAX_THREADS, "threads", threads, "must be at most 1024")?;
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
             .thread_name(|i| format!("head-{i}"))

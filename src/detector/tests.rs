@@ -138,4 +138,5 @@ fn wrong_options_are_refused_by_name() {
     assert!(said(DetectorOptions { short_side: Some(3), ..default() }).contains("short side = 3"));
     assert!(said(DetectorOptions { long_max: Some(50), ..default() }).contains("long side = 50"));
     assert!(said(DetectorOptions { proposals: Some(0), ..default() }).contains("proposals = 0"));
+    assert!(said(DetectorOptions { threads: Some(1025), ..default() }).contains("threads = 1025"));
 }

@@ -59,6 +59,12 @@ pub struct ImageRecord {
     pub objects: Vec<GroundTruth>,
 }
 
+impl ImageRecord {
+    fn file_name(&self) -> String {
+        self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+}
+
 /// Which annotation format a data set came from; result files follow it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DatasetKind {
@@ -127,7 +133,7 @@ impl Dataset {
     pub fn check_pictures(&self) -> Result<(), DatasetError> {
         let missing: Vec<&ImageRecord> = self.images.iter().filter(|i| !i.path.is_file()).collect();
         let Some(first) = missing.first() else { return Ok(()) };
-        let mut names = missing.iter().take(5).map(|i| i.id.as_str()).collect::<Vec<_>>().join(", ");
+        let mut names = missing.iter().take(5).map(|i| i.file_name()).collect::<Vec<_>>().join(", ");
         if missing.len() > 5 {
             names.push_str(", …");
         }
@@ -136,6 +142,10 @@ impl Dataset {
             total: self.images.len(),
             folder: first.path.parent().unwrap_or(Path::new("")).to_path_buf(),
             names,
+            hint: match self.kind {
+                DatasetKind::Voc => "take them off the split list",
+                DatasetKind::Coco => "name the right folder with --images",
+            },
         })
     }
 }
@@ -180,7 +190,7 @@ pub enum DatasetError {
     /// Pictures named by the annotations do not exist.
     #[error(
         "{missing} of {total} pictures are missing from {folder}: {names}; \
-         put them there or take them off the split list"
+         put them there or {hint}"
     )]
     MissingPictures {
         /// How many.
@@ -191,6 +201,8 @@ pub enum DatasetError {
         folder: PathBuf,
         /// The first few.
         names: String,
+        /// What else to do.
+        hint: &'static str,
     },
 }
 

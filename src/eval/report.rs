@@ -99,7 +99,8 @@ pub fn evaluate(set: &Dataset, detections: &[Vec<Scored>], metric: Metric) -> Re
         objects: classes.iter().map(|c| c.objects).sum(),
         detections: classes.iter().map(|c| c.detections).sum(),
         coco,
-        map: measured.iter().sum::<f64>() / measured.len().max(1) as f64,
+        // The sum of nothing would be -0.
+        map: measured.iter().fold(0.0, |sum, ap| sum + ap) / measured.len().max(1) as f64,
         classes,
     }
 }

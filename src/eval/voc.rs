@@ -68,7 +68,10 @@ fn read_classes(dir: &Path) -> Result<Vec<String>, DatasetError> {
     let path = dir.join("classes.txt");
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
-        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(VOC_CLASSES.map(String::from).to_vec()),
+        // Where the folder itself is wrong, the split list is what to complain of.
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return Ok(VOC_CLASSES.map(String::from).to_vec());
+        }
         Err(source) => return Err(DatasetError::Io { path, source, hint: "it should be text, one class a line" }),
     };
     let names: Vec<String> = names_in(&text);
