@@ -9,6 +9,7 @@
 //! picture to picture, so a detector is used by one thread at a time; inside each stage it uses all cores it was given.
 
 mod options;
+mod times;
 
 use crate::{
     boxes::{BBox, Rect},
@@ -19,10 +20,11 @@ use crate::{
     trunk::{Trunk, TrunkError},
 };
 use rayon::ThreadPool;
-use std::time::Instant;
 
 pub use crate::head::Detection;
 pub use options::DetectorOptions;
+pub use times::StageTimes;
+use times::Stopwatch;
 
 /// A model ready to look at pictures.
 pub struct Detector {
@@ -43,42 +45,6 @@ pub struct Detector {
     rois: Vec<BBox>,
     pooled: Vec<f32>,
     output: HeadOutput,
-}
-
-/// Milliseconds per stage.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct StageTimes {
-    /// Resize and mean subtraction.
-    pub preprocess: f64,
-    /// Convolutions, the RPN's among them.
-    pub trunk: f64,
-    /// Decoding, sorting and suppression of proposals.
-    pub proposals: f64,
-    /// RoI pooling.
-    pub roi_pool: f64,
-    /// Fully connected layers and softmax.
-    pub head: f64,
-    /// Decoding and suppression of detections.
-    pub postprocess: f64,
-}
-
-impl StageTimes {
-    /// Sum over the stages.
-    pub fn total(&self) -> f64 {
-        self.named().iter().map(|(_, ms)| ms).sum()
-    }
-
-    /// The stages in their order, with names for tables and logs.
-    pub fn named(&self) -> [(&'static str, f64); 6] {
-        [
-            ("preprocess", self.preprocess),
-            ("trunk", self.trunk),
-            ("proposals", self.proposals),
-            ("roi_pool", self.roi_pool),
-            ("head", self.head),
-            ("postprocess", self.postprocess),
-        ]
-    }
 }
 
 /// What was found in one picture.
@@ -262,21 +228,6 @@ fn check_picture(picture: &Picture) -> Result<(), DetectorError> {
     let (width, height, bytes) = (picture.width, picture.height, picture.rgb.len());
     let fits = width.checked_mul(height).and_then(|n| n.checked_mul(3)) == Some(bytes) && bytes > 0;
     fits.then_some(()).ok_or(DetectorError::Picture { width, height, bytes })
-}
-
-/// Milliseconds from lap to lap.
-struct Stopwatch(Instant);
-
-impl Stopwatch {
-    fn start() -> Self {
-        Self(Instant::now())
-    }
-
-    fn lap(&mut self) -> f64 {
-        let now = Instant::now();
-        let lap = now.duration_since(std::mem::replace(&mut self.0, now));
-        lap.as_secs_f64() * 1e3
-    }
 }
 
 #[cfg(test)]
