@@ -18,6 +18,7 @@ mod inputs;
 mod logging;
 mod model;
 mod progress;
+mod run;
 #[cfg(feature = "train")]
 mod train;
 
@@ -57,6 +58,8 @@ enum Command {
     Import(import::Args),
     /// Say what a model is: classes, layers, costs, origin, checksums
     Info(info::Args),
+    /// Find objects in a stream of frames
+    Run(run::Args),
     /// Train a network
     #[cfg(feature = "train")]
     Train(train::Args),
@@ -69,6 +72,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Eval(args) => eval::run(args),
         Command::Import(args) => import::run(args),
         Command::Info(args) => info::run(args),
+        Command::Run(args) => run::run(args),
         #[cfg(feature = "train")]
         Command::Train(args) => train::run(args),
     }

@@ -66,4 +66,21 @@ pub enum DecodeError {
         /// What the decoder said.
         reason: String,
     },
+    /// A raw frame is shorter than its size asks for.
+    #[error(
+        "has {got} bytes where a {format} frame of {width}×{height} has {wanted}; give the size and format that the \
+         writer sends"
+    )]
+    FrameSize {
+        /// Name of the pixel format.
+        format: &'static str,
+        /// Columns.
+        width: usize,
+        /// Rows.
+        height: usize,
+        /// Bytes such a frame has.
+        wanted: usize,
+        /// Bytes there are.
+        got: usize,
+    },
 }

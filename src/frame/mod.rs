@@ -1,9 +1,11 @@
-//! Pictures on their way to the network: decoding to upright RGB, then resizing and mean subtraction.
+//! Pictures on their way to the network: decoding and conversion to upright RGB, then resizing and mean subtraction.
 
 mod error;
 mod picture;
 mod preprocess;
+mod raw;
 
 pub use error::{DecodeError, PictureError};
 pub use picture::{MAX_PIXELS, Picture};
 pub use preprocess::{Blob, Scaling, preprocess};
+pub use raw::{Layout, PixelFormat, to_picture};

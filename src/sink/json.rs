@@ -107,10 +107,22 @@ impl<W: Write> JsonLines<W> {
         self.write(&Line::Error { path: path.to_string_lossy().as_ref(), message })
     }
 
-    fn write(&mut self, line: &Line<'_>) -> io::Result<()> {
+    /// Writes an object as one line.
+    pub(super) fn write(&mut self, object: &impl Serialize) -> io::Result<()> {
+        self.encode(object)?;
+        self.send()
+    }
+
+    /// Puts an object's line together and tells its length.
+    pub(super) fn encode(&mut self, object: &impl Serialize) -> io::Result<usize> {
         self.line.clear();
-        serde_json::to_writer(&mut self.line, line)?;
+        serde_json::to_writer(&mut self.line, object)?;
         self.line.push(b'\n');
+        Ok(self.line.len())
+    }
+
+    /// Writes the line put together last.
+    pub(super) fn send(&mut self) -> io::Result<()> {
         self.out.write_all(&self.line)?;
         self.out.flush()
     }
@@ -138,7 +150,7 @@ struct ImageLine<'a> {
 }
 
 #[derive(serde::Serialize)]
-struct DetectionLine<'a> {
+pub(super) struct DetectionLine<'a> {
     label: &'a str,
     class_id: usize,
     score: f64,
@@ -148,7 +160,7 @@ struct DetectionLine<'a> {
 
 impl<'a> DetectionLine<'a> {
     /// The line's part for one detection; `None` if its numbers are not finite or nothing of its box is left.
-    fn new(found: &Found<'a>, width: usize, height: usize) -> Option<Self> {
+    pub(super) fn new(found: &Found<'a>, width: usize, height: usize) -> Option<Self> {
         let Rect { x1, y1, x2, y2 } = found.rect;
         if ![x1, y1, x2, y2, found.score].iter().all(|v| v.is_finite()) {
             return None;
@@ -164,7 +176,8 @@ impl<'a> DetectionLine<'a> {
     }
 }
 
-struct StageTimes<'a>(&'a [(&'a str, f64)]);
+/// Names and milliseconds as an object; those that are not finite are left out.
+pub(super) struct StageTimes<'a>(pub &'a [(&'a str, f64)]);
 
 impl Serialize for StageTimes<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -178,11 +191,11 @@ impl Serialize for StageTimes<'_> {
 }
 
 /// `serde` wants a reference here.
-fn is_zero(n: &usize) -> bool {
+pub(super) fn is_zero(n: &usize) -> bool {
     *n == 0
 }
 
-fn rounded(value: f64, decimals: i32) -> f64 {
+pub(super) fn rounded(value: f64, decimals: i32) -> f64 {
     let unit = 10f64.powi(decimals);
     (value * unit).round() / unit
 }

@@ -4,3 +4,4 @@ pub mod annotate;
 mod canvas;
 pub mod json;
 mod palette;
+pub mod stream;

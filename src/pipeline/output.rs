@@ -1,0 +1,215 @@
+//! The output thread: results to lines, statistics at their time, `bye` at the end.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam::channel::{Receiver, RecvTimeoutError};
+
+use super::counts::{Cause, Drops};
+use super::window::Window;
+use super::{Shared, Summary, health};
+use crate::clock::Moment;
+use crate::detector::Detected;
+use crate::frame::PixelFormat;
+use crate::sink::json::Found;
+use crate::sink::stream::{ByeLine, FrameLine, Hello, StatsLine, StreamLines};
+
+/// Messages about an endless source are at least so far apart.
+const BETWEEN_ERRORS: Duration = Duration::from_secs(1);
+
+/// What the output says and when.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Settings {
+    /// Time between two `stats` lines.
+    pub stats_every: Duration,
+    /// Leave out the lines of frames in which nothing was found.
+    pub only_detections: bool,
+}
+
+/// What reaches the output.
+#[allow(clippy::large_enum_variant, reason = "two of them exist; a box would take memory for each frame")]
+pub(super) enum Event {
+    Seen(Seen),
+    Trouble(String),
+    /// Inference is over, or takes too long for its last frame. Capture may still wait for a frame that nobody wants.
+    End,
+}
+
+/// A frame that was looked at.
+pub(super) struct Seen {
+    pub seq: u64,
+    pub captured: Moment,
+    pub path: Option<PathBuf>,
+    pub format: PixelFormat,
+    pub width: usize,
+    pub height: usize,
+    pub wait_ms: f64,
+    pub decode_ms: f64,
+    pub detected: Detected,
+    pub finished: Moment,
+    /// Frames dropped since the one before.
+    pub missed: Drops,
+}
+
+/// The writer of the stream.
+pub(super) struct Output {
+    lines: StreamLines<Box<dyn Write + Send>>,
+    labels: Vec<String>,
+    settings: Settings,
+    shared: Arc<Shared>,
+    frames: u64,
+    /// Format and size the reader knows of.
+    known: Option<(PixelFormat, usize, usize)>,
+    /// Frames dropped since the last `frame` line.
+    missed: Drops,
+    latencies: Window,
+    last_stats: Last,
+    last_error: Option<Moment>,
+}
+
+/// Counts at the time of the last `stats` line.
+struct Last {
+    at: Moment,
+    captured: u64,
+    frames: u64,
+    dropped: Drops,
+}
+
+impl Output {
+    /// Says `hello`.
+    pub fn new(out: Box<dyn Write + Send>, hello: Hello, settings: Settings, shared: Arc<Shared>) -> io::Result<Self> {
+        let (mut lines, at) = (StreamLines::new(out), shared.clock.now());
+        lines.hello(at, &hello)?;
+        Ok(Self {
+            lines,
+            labels: hello.labels,
+            settings,
+            shared,
+            frames: 0,
+            known: None,
+            missed: Drops::default(),
+            latencies: Window::new(),
+            last_stats: Last { at, captured: 0, frames: 0, dropped: Drops::default() },
+            last_error: None,
+        })
+    }
+
+    /// Writes until inference is over.
+    pub fn run(&mut self, results: &Receiver<Event>) -> io::Result<Summary> {
+        loop {
+            match results.recv_timeout(self.until_stats()) {
+                Ok(Event::Seen(seen)) => self.seen(&seen)?,
+                Ok(Event::Trouble(message)) => self.trouble(&message)?,
+                Err(RecvTimeoutError::Timeout) => {}
+                Ok(Event::End) | Err(RecvTimeoutError::Disconnected) => return self.bye(),
+            }
+            if self.until_stats().is_zero() {
+                self.stats()?;
+            }
+        }
+    }
+
+    fn until_stats(&self) -> Duration {
+        let due = self.last_stats.at.mono + self.settings.stats_every;
+        due.saturating_sub(self.shared.clock.now().mono)
+    }
+
+    fn seen(&mut self, seen: &Seen) -> io::Result<()> {
+        let now = self.shared.clock.now();
+        let latency_ms = now.ms_since(seen.captured);
+        self.frames += 1;
+        self.latencies.add(latency_ms);
+        self.missed.merge(&seen.missed);
+        let known = Some((seen.format, seen.width, seen.height));
+        if self.known != known {
+            self.known = known;
+            self.lines.streaming(now, seen.width, seen.height, seen.format.name())?;
+        }
+        if self.settings.only_detections && seen.detected.detections.is_empty() {
+            return Ok(());
+        }
+        let mut stage_ms = vec![("wait", seen.wait_ms), ("decode", seen.decode_ms)];
+        stage_ms.extend(seen.detected.timings.named());
+        stage_ms.push(("emit", now.ms_since(seen.finished)));
+        let label = |id: usize| id.checked_sub(1).and_then(|i| self.labels.get(i)).map_or("", String::as_str);
+        let found = seen.detected.detections.iter();
+        let found =
+            found.map(|d| Found { label: label(d.class_id), class_id: d.class_id, score: d.score, rect: d.rect });
+        let dropped = std::mem::take(&mut self.missed).named();
+        let dropped: Vec<_> = dropped.into_iter().filter(|(_, n)| *n > 0).collect();
+        self.lines.frame(&FrameLine {
+            captured: seen.captured,
+            seq: seen.seq,
+            frame: self.frames,
+            path: seen.path.as_deref(),
+            width: seen.width,
+            height: seen.height,
+            latency_ms,
+            stage_ms: &stage_ms,
+            scale: seen.detected.input.1 as f64 / seen.width as f64,
+            proposals: seen.detected.proposals,
+            dropped: &dropped,
+            found: &found.collect::<Vec<_>>(),
+            omitted: seen.detected.non_finite,
+        })
+    }
+
+    fn trouble(&mut self, message: &str) -> io::Result<()> {
+        let now = self.shared.clock.now();
+        let soon = self.last_error.is_some_and(|last| now.mono.saturating_sub(last.mono) < BETWEEN_ERRORS);
+        if self.shared.endless && soon {
+            return Ok(());
+        }
+        self.last_error = Some(now);
+        log::error!("{message}");
+        self.lines.error(now, message)
+    }
+
+    fn stats(&mut self) -> io::Result<()> {
+        let (at, (captured, dropped)) = (self.shared.clock.now(), self.shared.counts.read());
+        let last = std::mem::replace(&mut self.last_stats, Last { at, captured, frames: self.frames, dropped });
+        self.lines.stats(
+            at,
+            &StatsLine {
+                window_ms: at.ms_since(last.at),
+                captured: captured - last.captured,
+                frames: self.frames - last.frames,
+                latency_ms: self.latencies.close(),
+                dropped: &dropped.since(&last.dropped).named(),
+                rss_mb: health::rss_mb(),
+                temp_c: health::temp_c(),
+            },
+        )
+    }
+
+    fn bye(&mut self) -> io::Result<Summary> {
+        let failure = self.shared.failure();
+        if let Some(why) = &failure {
+            self.lines.error(self.shared.clock.now(), why)?;
+        }
+        let reason = match (failure, self.shared.stop.signal()) {
+            (Some(_), _) => "error",
+            (None, Some(signal)) => signal_name(signal),
+            (None, None) => "end",
+        };
+        let (captured, mut dropped) = self.shared.counts.read();
+        if self.shared.stop.is_set() {
+            // A frame that inference did not finish in time, and those that waited behind it.
+            dropped.add(Cause::Stop, captured.saturating_sub(self.frames + dropped.total()));
+        }
+        let bye = ByeLine { reason, captured, frames: self.frames, dropped: &dropped.named() };
+        self.lines.bye(self.shared.clock.now(), &bye)?;
+        Ok(Summary { captured, frames: self.frames, dropped })
+    }
+}
+
+/// The numbers are the same on every Linux.
+fn signal_name(signal: usize) -> &'static str {
+    match signal {
+        2 => "sigint",
+        15 => "sigterm",
+        _ => "signal",
+    }
+}

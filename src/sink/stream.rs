@@ -1,0 +1,342 @@
+//! The stream of `edge-rcnn run`: NDJSON, schema `edge-rcnn/1`.
+//!
+//! UTF-8, one object per line, `\n` after each, one write and one flush per line, nothing else on the stream; no line is
+//! longer than 32 KiB. Readers must ignore types and fields they do not know: adding some keeps the schema's number,
+//! renaming, removing or another unit changes it. A field without a value is left out, never null. All numbers are finite.
+//! Units stand in the names.
+//!
+//! Every object starts with
+//!
+//! | field | type | meaning |
+//! |---|---|---|
+//! | `type` | string | `hello`, `status`, `frame`, `stats`, `error` or `bye` |
+//! | `t` | string | time of day, RFC 3339 in UTC with milliseconds; on a `frame` the time of capture |
+//! | `t_mono_us` | integer | the same moment in microseconds on a clock that never jumps (`CLOCK_MONOTONIC`) |
+//!
+//! `hello`: once, first, before the source is read.
+//!
+//! | field | type | meaning |
+//! |---|---|---|
+//! | `schema` | string | `edge-rcnn/1` |
+//! | `version` | string | of the program |
+//! | `run` | string | made anew at each start |
+//! | `model` | object | `name`, `architecture`, `sha256` (one sum over the whole bundle) |
+//! | `labels` | list of strings | class names; that of `class_id` 1 comes first |
+//! | `source` | string | where frames come from |
+//! | `live` | boolean | true: frames nobody has time for are dropped; false: each is looked at |
+//!
+//! `status`: the source works or has changed; comes before the first frame, and again before a frame of another size.
+//!
+//! | field | type | meaning |
+//! |---|---|---|
+//! | `camera` | string | `streaming` |
+//! | `width`, `height` | integer | of the frames from here on, in pixels; what the boxes of `frame` refer to |
+//! | `format` | string | of the frames as they come: `yuyv`, `nv12`, `i420`, `i422`, `i444`, `rgb24`, `bgr24`, `gray`, `luma`, `encoded` |
+//!
+//! `frame`: a frame was looked at. With `--only-detections`, those in which nothing was found are left out.
+//!
+//! | field | type | meaning |
+//! |---|---|---|
+//! | `seq` | integer | number the source gave the frame, from 0; gaps are frames that were dropped |
+//! | `frame` | integer | frames looked at so far, with this one |
+//! | `path` | string, optional | the file, for sources of picture files |
+//! | `latency_ms` | number | from capture to this line |
+//! | `stage_ms` | object | its parts in their order: `wait` (from capture to the detector), `decode` (to RGB), the detector's stages, `emit` (from the detector to this line) |
+//! | `scale` | number | network input pixels per frame pixel |
+//! | `proposals` | integer | regions the head looked at |
+//! | `dropped` | object, optional | frames dropped since the last `frame` line, by cause, see below |
+//! | `detections` | list | the objects, best score first; empty if there are none |
+//! | `detections[].label`, `class_id` | string, integer | class name and number, from 1 |
+//! | `detections[].score` | number | 0…1, at most 4 decimals |
+//! | `detections[].box` | `[x1, y1, x2, y2]` | pixels, origin top left, half-open: width = x2 − x1; `0 ≤ x1 < x2 ≤ width`, likewise y; at most 2 decimals |
+//! | `omitted` | integer, optional | detections left out because a number was not finite, the box was empty, or the line would have been too long |
+//!
+//! `stats`: at a fixed interval.
+//!
+//! | field | type | meaning |
+//! |---|---|---|
+//! | `window_ms` | number | time since the last `stats` |
+//! | `captured`, `frames` | integer | frames that came, frames looked at, in this window |
+//! | `fps` | number | frames looked at per second |
+//! | `latency_ms` | object, optional | `p50`, `p95`, `p99` of the frames of this window |
+//! | `dropped` | object | frames dropped in this window, all causes |
+//! | `rss_mb`, `temp_c` | number, optional | memory of the process; hottest sensor of the system |
+//!
+//! Causes: `busy` (a newer frame came while the detector was busy), `corrupt` (could not be read or decoded), `failed` (the
+//! detector could not look at it), `reader` (whoever reads this stream was too slow), `stop` (still waiting or unfinished when
+//! the run was stopped).
+//!
+//! `error`: something went wrong and the work goes on; of an endless source at most one a second.
+//!
+//! | field | type | meaning |
+//! |---|---|---|
+//! | `message` | string | what, where, why and what to do next |
+//!
+//! `bye`: once, last.
+//!
+//! | field | type | meaning |
+//! |---|---|---|
+//! | `schema` | string | as in `hello` |
+//! | `reason` | string | `end` (no more frames), `sigterm`, `sigint`, `error` (an `error` line before says which) |
+//! | `captured`, `frames`, `dropped` | | as in `stats`, over the whole run: captured = frames + the sum of dropped |
+//!
+//! ```json
+//! {"type":"hello","t":"2026-01-05T10:00:00.120Z","t_mono_us":8120000,"schema":"edge-rcnn/1","version":"0.1.0","run":"7f3a09c2","model":{"name":"zf-voc","architecture":"zf","sha256":"9c41"},"labels":["aeroplane","bicycle"],"source":"synthetic","live":true}
+//! {"type":"status","t":"2026-01-05T10:00:00.131Z","t_mono_us":8131000,"camera":"streaming","width":640,"height":480,"format":"rgb24"}
+//! {"type":"frame","t":"2026-01-05T10:00:02.034Z","t_mono_us":10034121,"seq":57,"frame":9,"latency_ms":212.4,"stage_ms":{"wait":5.3,"decode":1.2,"trunk":141.9,"emit":0.3},"scale":1.25,"proposals":300,"dropped":{"busy":5},"detections":[{"label":"person","class_id":15,"score":0.942,"box":[212.5,80.1,330.0,402.7]}]}
+//! {"type":"stats","t":"2026-01-05T10:00:10.120Z","t_mono_us":18120000,"window_ms":10000.0,"captured":300,"frames":47,"fps":4.7,"latency_ms":{"p50":210.0,"p95":226.1,"p99":241.7},"dropped":{"busy":252,"corrupt":1,"failed":0,"reader":0,"stop":0},"rss_mb":96.2,"temp_c":61.5}
+//! {"type":"error","t":"2026-01-05T10:00:11.020Z","t_mono_us":19020000,"message":"standard input: the last frame is cut off: 3 of its 460800 bytes came"}
+//! {"type":"bye","t":"2026-01-05T10:00:12.000Z","t_mono_us":20000000,"schema":"edge-rcnn/1","reason":"sigterm","captured":360,"frames":56,"dropped":{"busy":303,"corrupt":1,"failed":0,"reader":0,"stop":0}}
+//! ```
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::json::{DetectionLine, Found, JsonLines, StageTimes, is_zero, rounded};
+use crate::clock::Moment;
+
+/// Name and version of what is written here.
+pub const SCHEMA: &str = "edge-rcnn/1";
+
+/// Longest line. Journals split longer ones.
+const MAX_LINE: usize = 32 << 10;
+
+/// Who speaks.
+#[derive(Debug, Clone, Serialize)]
+#[allow(missing_docs, reason = "the tables above say it better")]
+pub struct Hello {
+    pub version: &'static str,
+    pub run: String,
+    pub model: Model,
+    pub labels: Vec<String>,
+    pub source: String,
+    pub live: bool,
+}
+
+/// Which model.
+#[derive(Debug, Clone, Serialize)]
+#[allow(missing_docs, reason = "the tables above say it better")]
+pub struct Model {
+    pub name: String,
+    pub architecture: String,
+    pub sha256: String,
+}
+
+/// A frame that was looked at.
+#[derive(Debug, Clone, Copy)]
+#[allow(missing_docs, reason = "the tables above say it better")]
+pub struct FrameLine<'a> {
+    pub captured: Moment,
+    pub seq: u64,
+    pub frame: u64,
+    pub path: Option<&'a Path>,
+    pub width: usize,
+    pub height: usize,
+    pub latency_ms: f64,
+    pub stage_ms: &'a [(&'a str, f64)],
+    pub scale: f64,
+    pub proposals: usize,
+    pub dropped: &'a [(&'a str, u64)],
+    pub found: &'a [Found<'a>],
+    pub omitted: usize,
+}
+
+/// How it went for a while.
+#[derive(Debug, Clone, Copy)]
+#[allow(missing_docs, reason = "the tables above say it better")]
+pub struct StatsLine<'a> {
+    pub window_ms: f64,
+    pub captured: u64,
+    pub frames: u64,
+    pub latency_ms: Option<[(&'static str, f64); 3]>,
+    pub dropped: &'a [(&'a str, u64)],
+    pub rss_mb: Option<f64>,
+    pub temp_c: Option<f64>,
+}
+
+/// How it went altogether.
+#[derive(Debug, Clone, Copy)]
+#[allow(missing_docs, reason = "the tables above say it better")]
+pub struct ByeLine<'a> {
+    pub reason: &'a str,
+    pub captured: u64,
+    pub frames: u64,
+    pub dropped: &'a [(&'a str, u64)],
+}
+
+/// Writes the stream.
+#[derive(Debug)]
+pub struct StreamLines<W> {
+    lines: JsonLines<W>,
+}
+
+impl<W: Write> StreamLines<W> {
+    /// Lines go to `out`, which should not buffer on its own. A closed pipe comes back from each of the functions below
+    /// as [`io::ErrorKind::BrokenPipe`].
+    pub fn new(out: W) -> Self {
+        Self { lines: JsonLines::new(out) }
+    }
+
+    /// Who speaks.
+    pub fn hello(&mut self, now: Moment, hello: &Hello) -> io::Result<()> {
+        self.lines.write(&Line::new("hello", now, Schema { schema: SCHEMA, rest: hello }))
+    }
+
+    /// The source gives frames of this size.
+    pub fn streaming(&mut self, now: Moment, width: usize, height: usize, format: &str) -> io::Result<()> {
+        self.lines.write(&Line::new("status", now, Streaming { camera: "streaming", width, height, format }))
+    }
+
+    /// A frame was looked at.
+    pub fn frame(&mut self, frame: &FrameLine<'_>) -> io::Result<()> {
+        let whole = frame.found.iter().filter_map(|f| DetectionLine::new(f, frame.width, frame.height));
+        let mut detections: Vec<DetectionLine<'_>> = whole.collect();
+        loop {
+            let body = FrameBody {
+                seq: frame.seq,
+                frame: frame.frame,
+                path: frame.path.map(|p| p.to_string_lossy()),
+                latency_ms: rounded(frame.latency_ms, 2),
+                stage_ms: StageTimes(frame.stage_ms),
+                scale: rounded(frame.scale, 6),
+                proposals: frame.proposals,
+                dropped: Counted(frame.dropped),
+                detections: &detections,
+                omitted: frame.omitted + frame.found.len() - detections.len(),
+            };
+            let length = self.lines.encode(&Line::new("frame", frame.captured, body))?;
+            if length <= MAX_LINE || detections.is_empty() {
+                return self.lines.send();
+            }
+            // The worst go, by so many as are too many if all are alike, and one at least.
+            detections.truncate((detections.len() * MAX_LINE / length).min(detections.len() - 1));
+        }
+    }
+
+    /// How it went for a while.
+    pub fn stats(&mut self, now: Moment, stats: &StatsLine<'_>) -> io::Result<()> {
+        let body = StatsBody {
+            window_ms: rounded(stats.window_ms, 1),
+            captured: stats.captured,
+            frames: stats.frames,
+            fps: rounded(stats.frames as f64 * 1e3 / stats.window_ms.max(1.0), 2),
+            latency_ms: stats.latency_ms.as_ref().map(|p| StageTimes(p)),
+            dropped: Counted(stats.dropped),
+            rss_mb: stats.rss_mb.map(|v| rounded(v, 1)),
+            temp_c: stats.temp_c.map(|v| rounded(v, 1)),
+        };
+        self.lines.write(&Line::new("stats", now, body))
+    }
+
+    /// Something went wrong, and the work goes on.
+    pub fn error(&mut self, now: Moment, message: &str) -> io::Result<()> {
+        // No message of ours is that long; one that holds a file name of the system may be.
+        let end = message.floor_char_boundary(MAX_LINE / 8);
+        self.lines.write(&Line::new("error", now, Trouble { message: &message[..end] }))
+    }
+
+    /// The end.
+    pub fn bye(&mut self, now: Moment, bye: &ByeLine<'_>) -> io::Result<()> {
+        let ByeLine { reason, captured, frames, .. } = *bye;
+        let rest = ByeBody { reason, captured, frames, dropped: Counted(bye.dropped) };
+        self.lines.write(&Line::new("bye", now, Schema { schema: SCHEMA, rest }))
+    }
+}
+
+/// What every object starts with.
+#[derive(Serialize)]
+struct Line<T> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    t: String,
+    t_mono_us: u64,
+    #[serde(flatten)]
+    body: T,
+}
+
+impl<T> Line<T> {
+    fn new(kind: &'static str, at: Moment, body: T) -> Self {
+        Self { kind, t: at.rfc3339(), t_mono_us: at.mono_us(), body }
+    }
+}
+
+#[derive(Serialize)]
+struct Schema<T> {
+    schema: &'static str,
+    #[serde(flatten)]
+    rest: T,
+}
+
+#[derive(Serialize)]
+struct Streaming<'a> {
+    camera: &'static str,
+    width: usize,
+    height: usize,
+    format: &'a str,
+}
+
+#[derive(Serialize)]
+struct FrameBody<'a> {
+    seq: u64,
+    frame: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<std::borrow::Cow<'a, str>>,
+    latency_ms: f64,
+    stage_ms: StageTimes<'a>,
+    scale: f64,
+    proposals: usize,
+    #[serde(skip_serializing_if = "Counted::is_empty")]
+    dropped: Counted<'a>,
+    detections: &'a [DetectionLine<'a>],
+    #[serde(skip_serializing_if = "is_zero")]
+    omitted: usize,
+}
+
+#[derive(Serialize)]
+struct StatsBody<'a> {
+    window_ms: f64,
+    captured: u64,
+    frames: u64,
+    fps: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    latency_ms: Option<StageTimes<'a>>,
+    dropped: Counted<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rss_mb: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    temp_c: Option<f64>,
+}
+
+#[derive(Serialize)]
+struct Trouble<'a> {
+    message: &'a str,
+}
+
+#[derive(Serialize)]
+struct ByeBody<'a> {
+    reason: &'a str,
+    captured: u64,
+    frames: u64,
+    dropped: Counted<'a>,
+}
+
+/// Causes and how often.
+struct Counted<'a>(&'a [(&'a str, u64)]);
+
+impl Counted<'_> {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl Serialize for Counted<'_> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().copied())
+    }
+}
+
+#[cfg(test)]
+#[path = "stream_tests.rs"]
+mod tests;

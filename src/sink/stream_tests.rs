@@ -1,0 +1,110 @@
+#![allow(clippy::unwrap_used)]
+
+use serde_json::Value;
+
+use super::*;
+use crate::boxes::Rect;
+
+/// Everything a run may say, in the order of the documentation.
+fn everything() -> Vec<String> {
+    let mut out = Vec::new();
+    let mut lines = StreamLines::new(&mut out);
+    let now = Moment::default();
+    let model = Model { name: "zf-voc".into(), architecture: "zf".into(), sha256: "9c41".into() };
+    let labels = vec!["aeroplane".into(), "bicycle".into()];
+    let run = "7f3a09c2".into();
+    lines.hello(now, &Hello { version: "0.1.0", run, model, labels, source: "synthetic".into(), live: true }).unwrap();
+    lines.streaming(now, 640, 480, "rgb24").unwrap();
+    let found = [found("person")];
+    lines.frame(&frame(&found)).unwrap();
+    let dropped = [("busy", 1), ("corrupt", 0), ("failed", 0), ("reader", 0), ("stop", 0)];
+    let latency_ms = Some([("p50", 1.0), ("p95", 2.0), ("p99", 3.0)]);
+    let (rss_mb, temp_c) = (Some(96.2), Some(61.5));
+    let stats = StatsLine { window_ms: 1e4, captured: 300, frames: 47, latency_ms, dropped: &dropped, rss_mb, temp_c };
+    lines.stats(now, &stats).unwrap();
+    lines.error(now, "no").unwrap();
+    lines.bye(now, &ByeLine { reason: "end", captured: 1, frames: 0, dropped: &dropped }).unwrap();
+    String::from_utf8(out).unwrap().lines().map(str::to_owned).collect()
+}
+
+fn found(label: &str) -> Found<'_> {
+    Found { label, class_id: 15, score: 0.942, rect: Rect { x1: 212.5, y1: 80.1, x2: 330.0, y2: 402.7 } }
+}
+
+fn frame<'a>(found: &'a [Found<'a>]) -> FrameLine<'a> {
+    FrameLine {
+        captured: Moment::default(),
+        seq: 57,
+        frame: 9,
+        path: None,
+        width: 640,
+        height: 480,
+        latency_ms: 212.4,
+        stage_ms: &[("wait", 5.3), ("decode", 1.2), ("trunk", 141.9), ("emit", 0.3)],
+        scale: 1.25,
+        proposals: 300,
+        dropped: &[("busy", 5)],
+        found,
+        omitted: 0,
+    }
+}
+
+/// Names of all fields, nested ones too, in their order.
+fn fields(text: &str) -> Vec<String> {
+    fn walk(value: &Value, all: &mut Vec<String>) {
+        match value {
+            Value::Object(map) => map.iter().for_each(|(name, value)| {
+                all.push(name.clone());
+                walk(value, all);
+            }),
+            Value::Array(list) => list.iter().for_each(|value| walk(value, all)),
+            _ => {}
+        }
+    }
+    let mut all = Vec::new();
+    walk(&serde_json::from_str(text).unwrap(), &mut all);
+    all
+}
+
+#[test]
+fn the_examples_of_the_documentation_have_the_fields_we_write_and_no_others() {
+    let examples: Vec<&str> = include_str!("stream.rs")
+        .lines()
+        .filter_map(|l| l.strip_prefix("//! "))
+        .filter(|l| l.starts_with('{'))
+        .collect();
+    let ours = everything();
+    assert_eq!(ours.len(), examples.len());
+    for (ours, example) in ours.iter().zip(examples) {
+        assert_eq!(fields(ours), fields(example));
+        assert_eq!(ours.split(',').next(), example.split(',').next());
+    }
+}
+
+#[test]
+fn every_line_starts_with_type_and_both_times() {
+    for line in everything() {
+        let start = "\"t\":\"1970-01-01T00:00:00.000Z\",\"t_mono_us\":0,";
+        assert!(line.split_once(',').unwrap().1.starts_with(start), "{line}");
+    }
+}
+
+#[test]
+fn a_line_that_would_be_too_long_leaves_out_the_worst_detections_and_counts_them() {
+    let many = vec![found("a rather long label with \"quotes\" and \u{1} in it"); 5000];
+    let mut out = Vec::new();
+    StreamLines::new(&mut out).frame(&frame(&many)).unwrap();
+    assert!((MAX_LINE / 2..=MAX_LINE).contains(&out.len()), "{}", out.len());
+    let value: Value = serde_json::from_slice(&out).unwrap();
+    let kept = value["detections"].as_array().unwrap().len();
+    assert_eq!(value["omitted"], 5000 - kept);
+}
+
+#[test]
+fn what_has_no_value_is_left_out() {
+    let mut out = Vec::new();
+    StreamLines::new(&mut out).frame(&FrameLine { dropped: &[], latency_ms: 1.0, ..frame(&[]) }).unwrap();
+    let text = String::from_utf8(out).unwrap();
+    assert!(text.contains("\"detections\":[]"));
+    assert!(!["dropped", "omitted", "path", "null"].iter().any(|name| text.contains(name)), "{text}");
+}

@@ -1,0 +1,89 @@
+//! Where frames come from: one trait, [`Source`], and what implements it without a camera driver.
+//!
+//! | source | frames | live |
+//! |---|---|---|
+//! | [`Files`] | pictures of a list of files | no |
+//! | [`Stream`] | Y4M, motion JPEG or raw frames, from a file or from standard input | from a pipe |
+//! | [`Synthetic`] | shapes moving over a background, with ground truth | yes |
+//!
+//! A live source goes on whether somebody looks or not: the pipeline takes its newest frame and counts the others as
+//! dropped. Any other source waits, and each of its frames is looked at. Frames stay as they came; see
+//! [`crate::frame::to_picture`]. Time and the wish to stop are passed in ([`Context`]).
+
+mod bytes;
+mod error;
+mod files;
+mod mjpeg;
+mod pace;
+mod stop;
+mod stream;
+mod synthetic;
+mod y4m;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::clock::{Clock, Moment};
+use crate::frame::Layout;
+
+pub use error::SourceError;
+pub use files::Files;
+pub use pace::Pace;
+pub use stop::Stop;
+pub use stream::{Framing, Stream};
+pub use synthetic::Synthetic;
+
+/// What is passed in to a source.
+#[derive(Clone)]
+pub struct Context {
+    /// Tells the time a frame was captured at.
+    pub clock: Arc<dyn Clock>,
+    /// Looked at while waiting for a frame to be due. Reading may block for ever; the pipeline does not wait for it.
+    pub stop: Stop,
+}
+
+/// A frame as it came, in memory that is used again for the next one.
+#[derive(Debug, Clone)]
+pub struct Frame {
+    /// What the bytes are.
+    pub layout: Layout,
+    /// The frame.
+    pub bytes: Vec<u8>,
+    /// Number the source gave it, from 0; gaps are frames lost before we saw them.
+    pub seq: u64,
+    /// When it was captured, or complete in memory if nobody knows better.
+    pub captured: Moment,
+    /// The file it is from, if it has one of its own.
+    pub path: Option<PathBuf>,
+}
+
+impl Default for Frame {
+    fn default() -> Self {
+        Self { layout: Layout::ENCODED, bytes: Vec::new(), seq: 0, captured: Moment::default(), path: None }
+    }
+}
+
+/// What came of asking for the next frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Next {
+    /// The frame is there.
+    Frame,
+    /// There was one, but it is of no use, and this is why. The next one may be.
+    Skipped(String),
+    /// There are no more, or somebody asked to stop.
+    End,
+}
+
+/// Gives frames, one after another.
+pub trait Source: Send {
+    /// As the `hello` line names it.
+    fn name(&self) -> &str;
+    /// True if it goes on whether somebody looks or not.
+    fn live(&self) -> bool;
+    /// True if it may go on for ever, so that what is said about each frame has to be limited.
+    fn endless(&self) -> bool {
+        self.live()
+    }
+    /// Waits for the next frame and puts it into `frame`. An error is the end.
+    fn next(&mut self, frame: &mut Frame) -> Result<Next, SourceError>;
+}
