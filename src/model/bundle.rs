@@ -38,7 +38,7 @@ impl Bundle {
         let read = |name: &str| {
             let path = dir.join(name);
             fs::read(&path).map_err(|source| match source.kind() {
-                std::io::ErrorKind::NotFound => BundleError::MissingFile { path },
+                std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => BundleError::MissingFile { path },
                 _ => BundleError::Io { path, action: "read", source },
             })
         };

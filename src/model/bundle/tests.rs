@@ -85,6 +85,9 @@ fn a_missing_file_is_named() {
     assert!(message.contains("head.onnx: missing"), "{message}");
     let message = Bundle::load(Path::new("/nonexistent/m")).unwrap_err().to_string();
     assert!(message.contains("/nonexistent/m/model.toml: missing"), "{message}");
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let message = Bundle::load(file.path()).unwrap_err().to_string();
+    assert!(message.contains("a bundle is a directory"), "{message}");
 }
 
 #[test]
