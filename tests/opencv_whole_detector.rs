@@ -8,6 +8,9 @@
 //! `EDGE_RCNN_PYTHON` names it. Without that variable the test says on standard error that it was skipped.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "common/reference_python.rs"]
+mod reference_python;
+
 use std::io::Write;
 use std::path::Path;
 use std::process::Command;
@@ -16,6 +19,7 @@ use edge_rcnn::boxes::BBox;
 use edge_rcnn::detector::{Detection, Detector, DetectorOptions};
 use edge_rcnn::frame::Picture;
 use edge_rcnn::model::Bundle;
+use reference_python::python;
 
 const BOX_TOLERANCE: f32 = 0.05;
 const SCORE_TOLERANCE: f32 = 1e-4;
@@ -78,10 +82,7 @@ fn compare(name: &str, expected: &[ExpectedDetection], mut found: Vec<Detection>
 
 #[test]
 fn an_imported_model_finds_what_opencv_finds() {
-    let Some(python) = std::env::var_os("EDGE_RCNN_PYTHON") else {
-        say("SKIPPED: EDGE_RCNN_PYTHON does not name a Python with the packages of tests/python/requirements.txt");
-        return;
-    };
+    let Some(python) = python("opencv_whole_detector") else { return };
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python");
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     for script in ["make_caffe_zf.py", "opencv_reference.py"] {

@@ -171,27 +171,3 @@ fn the_builtin_bundle_loads() {
     let bundle = Bundle::builtin().unwrap();
     assert_eq!(bundle.manifest.classes.len(), 20);
 }
-
-/// The stand-in until a trained model takes its place: `cargo test --release placeholder -- --ignored` writes it.
-#[test]
-#[ignore = "writes models/zf-voc"]
-fn write_the_untrained_placeholder() {
-    let names = "aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike person \
-                 pottedplant sheep sofa train tvmonitor";
-    let classes: Vec<String> = names.split_whitespace().map(String::from).collect();
-    let mut weights = Weights::he_random(&ZF, classes.len(), Some(9), Some(8), 1);
-    // Mostly zeros, so that the files pack to little: what remains is scaled up to keep the activations' size.
-    for (name, tensor) in weights.0.iter_mut().filter(|(_, t)| t.shape.len() > 1 && t.data.len() > 20_000) {
-        let keep = if name.contains("_v") || name.contains("_u") { 4 } else { 64 };
-        for (i, v) in tensor.data.iter_mut().enumerate() {
-            *v = if i % keep == i / 4099 % keep { *v * (keep as f32).sqrt() } else { 0.0 };
-        }
-    }
-    let manifest = Manifest {
-        provenance: "UNTRAINED PLACEHOLDER: random weights from seed 1; detects nothing".into(),
-        licence: "MIT OR Apache-2.0".into(),
-        ..Manifest::new("zf-voc-untrained", &ZF, classes)
-    };
-    let bundle = Bundle::from_weights(&ZF, &weights, manifest, StorageType::F16).unwrap();
-    bundle.save(&Path::new(env!("CARGO_MANIFEST_DIR")).join("models/zf-voc")).unwrap();
-}
