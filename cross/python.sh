@@ -1,10 +1,11 @@
 #!/bin/sh
 # Makes a virtual environment with the pinned reference packages (OpenCV, onnxruntime, …) in the folder $1 and prints
-# the path of its interpreter. A second run finds it ready. `--torch` adds PyTorch, which the trainer links against.
+# the absolute path of its interpreter. A second run finds it ready. `--torch` adds PyTorch, which the trainer links against.
 set -eu
 
-dir=$1
 here=$(cd "$(dirname "$0")/.." && pwd)
+mkdir -p "$1"
+dir=$(cd "$1" && pwd)
 if ! python3 -c 'import venv, ensurepip' 2>/dev/null; then
     sudo=
     [ "$(id -u)" = 0 ] || sudo=sudo

@@ -6,7 +6,6 @@ set -eu
 cd "$(dirname "$0")/.."
 sh cross/setup.sh
 EDGE_RCNN_PYTHON=$(sh cross/python.sh target/python --torch)
-case $EDGE_RCNN_PYTHON in /*) ;; *) EDGE_RCNN_PYTHON=$PWD/$EDGE_RCNN_PYTHON ;; esac
 export EDGE_RCNN_PYTHON
 . cross/libtorch.sh
 

@@ -109,7 +109,7 @@ impl Default for Manifest {
             has_rpn: true,
             licence: "unknown".into(),
             provenance: "unknown".into(),
-            input: InputSpec { short_side: 600, long_max: 1000, mean_bgr: [102.9801, 115.9465, 122.7717] },
+            input: InputSpec { short_side: 600, long_max: 1000, mean_bgr: super::MEAN_BGR },
             anchors: AnchorSpec::default(),
             proposals: ProposalSpec { pre_nms: 6000, post_nms: 300, nms: 0.7, min_size: 16.0 },
             thresholds: Thresholds { score: 0.05, nms: 0.3, max_detections: 100 },
