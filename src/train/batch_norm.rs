@@ -23,6 +23,19 @@ impl BatchNorm<'_> {
         x.batch_norm(Some(self.gain), Some(self.bias), Some(self.mean), Some(self.var), true, MOMENTUM, EPS, false)
     }
 
+    /// Takes the statistics of `x` as its own, with the factor and offset that undo them: what follows computes
+    /// `x + bias` as before.
+    pub fn adopt(&self, x: &Tensor) {
+        let other_axes: Vec<i64> = (0..x.dim() as i64).filter(|&axis| axis != 1).collect();
+        let mean = x.mean_dim(other_axes.as_slice(), false, None);
+        let var = x.var_dim(other_axes.as_slice(), false, false);
+        let set = |to: &Tensor, from: &Tensor| to.shallow_clone().copy_(from);
+        set(self.gain, &(&var + EPS).sqrt());
+        set(self.bias, &(self.bias + &mean));
+        set(self.mean, &mean);
+        set(self.var, &var);
+    }
+
     /// Weight and bias of the layer that does it all at once, with the running statistics: `weight` is that of the layer
     /// before, outputs outermost.
     pub fn fold(&self, weight: &Tensor) -> (Tensor, Tensor) {

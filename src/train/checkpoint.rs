@@ -4,6 +4,7 @@
 //! either the old or the new checkpoint. Everything random is derived from (seed, iteration), so nothing else needs
 //! to be saved for a resumed run to repeat the uninterrupted one.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
@@ -39,17 +40,29 @@ pub fn save(path: &Path, params: &Params, iteration: u64, fingerprint: u64) -> R
     fs::rename(&part, path).map_err(io)
 }
 
-/// Restores what [`save`] wrote; returns the number of finished iterations. A checkpoint of another run (other
-/// options) is refused unless `any_run`, which also ignores its iteration and velocities: that is how a detector
-/// starts from a pre-trained trunk.
-pub fn load(path: &Path, params: &mut Params, fingerprint: u64, any_run: bool) -> Result<u64, TrainError> {
-    let tch_error = |source| TrainError::Checkpoint { path: path.to_owned(), source };
-    let saved: std::collections::BTreeMap<String, Tensor> =
-        Tensor::load_multi(path).map_err(tch_error)?.into_iter().collect();
-    let number = |name: &str| saved.get(name).filter(|t| t.kind() == Kind::Int64).map(|t| t.int64_value(&[0]));
-    let iteration = number(ITERATION)
+/// What a file of [`save`] holds, by name.
+struct Saved {
+    tensors: BTreeMap<String, Tensor>,
+    iteration: u64,
+}
+
+fn read(path: &Path) -> Result<Saved, TrainError> {
+    let loaded = Tensor::load_multi(path).map_err(|source| TrainError::Checkpoint { path: path.to_owned(), source })?;
+    let tensors: BTreeMap<String, Tensor> = loaded.into_iter().collect();
+    let iteration = number(&tensors, ITERATION)
         .ok_or_else(|| TrainError::Config(format!("{}: not a checkpoint of this trainer", path.display())))?;
-    if !any_run && number(FINGERPRINT) != Some(fingerprint as i64) {
+    Ok(Saved { tensors, iteration: iteration as u64 })
+}
+
+fn number(tensors: &BTreeMap<String, Tensor>, name: &str) -> Option<i64> {
+    tensors.get(name).filter(|t| t.kind() == Kind::Int64).map(|t| t.int64_value(&[0]))
+}
+
+/// Restores the run described by `fingerprint`, velocities included; returns the number of its finished iterations.
+/// A checkpoint of a run with other options, or of another network, is refused.
+pub fn resume(path: &Path, params: &mut Params, fingerprint: u64) -> Result<u64, TrainError> {
+    let saved = read(path)?;
+    if number(&saved.tensors, FINGERPRINT) != Some(fingerprint as i64) {
         return Err(TrainError::Config(format!(
             "{}: this checkpoint belongs to a run with other options; use the same options, or another --out",
             path.display()
@@ -57,24 +70,31 @@ pub fn load(path: &Path, params: &mut Params, fingerprint: u64, any_run: bool) -
     }
     let device = params.device();
     for (name, p) in params.iter_mut() {
-        match saved.get(name) {
-            Some(t) if t.size() == p.value.size() => no_grad(|| p.value.copy_(t)),
-            Some(t) if !any_run => {
-                return Err(TrainError::Config(format!(
-                    "{}: {name} has shape {:?}, the network has {:?}",
-                    path.display(),
-                    t.size(),
-                    p.value.size()
-                )));
-            }
-            None if !any_run => {
-                return Err(TrainError::Config(format!("{}: {name} is missing", path.display())));
-            }
+        let Some(value) = saved.tensors.get(name) else {
+            return Err(TrainError::Config(format!("{}: {name} is missing", path.display())));
+        };
+        let (here, there) = (p.value.size(), value.size());
+        if here != there {
+            return Err(TrainError::Config(format!(
+                "{}: {name} has shape {there:?}, the network has {here:?}",
+                path.display()
+            )));
+        }
+        no_grad(|| p.value.copy_(value));
+        p.momentum = saved.tensors.get(&format!("{VELOCITY}{name}")).map(|v| v.to_device(device));
+    }
+    Ok(saved.iteration)
+}
+
+/// Takes over the values of a checkpoint of any run, as far as name and shape fit: how a detector starts from a
+/// pre-trained trunk.
+pub fn initialise(path: &Path, params: &mut Params) -> Result<(), TrainError> {
+    let saved = read(path)?;
+    for (name, p) in params.iter_mut() {
+        match saved.tensors.get(name) {
+            Some(value) if value.size() == p.value.size() => no_grad(|| p.value.copy_(value)),
             _ => log::info!("{name}: not in {}, starts fresh", path.display()),
         }
-        if !any_run {
-            p.momentum = saved.get(&format!("{VELOCITY}{name}")).map(|v| v.to_device(device));
-        }
     }
-    Ok(if any_run { 0 } else { iteration as u64 })
+    Ok(())
 }

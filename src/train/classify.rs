@@ -4,19 +4,20 @@
 //! are pre-trained on what the detector will give them. Sides grow over the run (small pictures first: cheap
 //! iterations while the features are still rough), the rate follows warm-up and half a cosine.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use crossbeam::channel;
 use rand::SeedableRng;
-use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use tch::{Device, Kind, Reduction, Tensor, no_grad};
 
-use super::images::ClassFolders;
+use super::images::{ClassFolders, Sample};
 use super::net::{Mode, Net, NetConfig};
+use super::order::Order;
 use super::sgd::{Schedule, Sgd};
 use super::{RunLog, TrainError, checkpoint, fingerprint};
+use crate::model::Bundle;
 
 /// Options of a pre-training run.
 #[derive(Debug, Clone)]
@@ -33,7 +34,7 @@ pub struct ClassifyOptions {
     pub lr: f64,
     /// Label smoothing.
     pub smoothing: f64,
-    /// Checkpoint of another run to start from.
+    /// Checkpoint of another run, or bundle, to start from.
     pub init: Option<PathBuf>,
     /// Seed of everything random.
     pub seed: u64,
@@ -69,8 +70,10 @@ pub fn run(options: &ClassifyOptions, config: NetConfig, device: Device) -> Resu
     tch::manual_seed(options.seed as i64);
     let mut net = Net::new(config.clone(), device);
     net.add_classifier(data.classes.len());
-    if let Some(init) = &options.init {
-        checkpoint::load(init, &mut net.params, 0, true)?;
+    match &options.init {
+        Some(bundle) if bundle.is_dir() => start_from_bundle(&mut net, bundle, &data, options)?,
+        Some(other) => checkpoint::initialise(other, &mut net.params)?,
+        None => {}
     }
     let per_epoch = (data.samples.len() / options.batch).max(1) as u64;
     let ends: Vec<(usize, u64)> = options
@@ -85,7 +88,7 @@ pub fn run(options: &ClassifyOptions, config: NetConfig, device: Device) -> Resu
     let print =
         fingerprint(&(&options.phases, options.batch, options.lr, options.seed, &config.arch.name, config.ranks));
     let file = options.out.join("checkpoint.pt");
-    let start = if file.exists() { checkpoint::load(&file, &mut net.params, print, false)? } else { 0 };
+    let start = if file.exists() { checkpoint::resume(&file, &mut net.params, print)? } else { 0 };
     let mut log = RunLog::open(&options.out.join("log.jsonl"), start)?;
     let schedule = Schedule::Cosine { base: options.lr, warmup: (total / 40).max(1) };
     let sgd = Sgd::default();
@@ -94,9 +97,13 @@ pub fn run(options: &ClassifyOptions, config: NetConfig, device: Device) -> Resu
         let (tx, rx) = channel::bounded::<Batch>(6);
         let (data, ends) = (&data, &ends);
         scope.spawn(move || {
+            let mut order = Order::new(data.samples.len(), options.seed);
             for iter in start..total {
                 let side = ends.iter().find(|e| iter < e.1).map_or(64, |e| e.0);
-                if tx.send(make_batch(data, options, iter, per_epoch, side)).is_err() {
+                let first = (iter % per_epoch) as usize * options.batch;
+                let samples = (first..data.samples.len()).take(options.batch);
+                let samples = samples.map(|place| &data.samples[order.at(iter / per_epoch, place)]);
+                if tx.send(make_batch(samples, options.seed, iter, side)).is_err() {
                     return; // The trainer stopped with an error.
                 }
             }
@@ -141,17 +148,30 @@ pub fn run(options: &ClassifyOptions, config: NetConfig, device: Device) -> Resu
     })
 }
 
-fn make_batch(data: &ClassFolders, options: &ClassifyOptions, iter: u64, per_epoch: u64, side: usize) -> Batch {
-    // The order of an epoch depends on the seed and the epoch alone, so a resumed run sees the same pictures.
-    let epoch = iter / per_epoch;
-    let mut order: Vec<u32> = (0..data.samples.len() as u32).collect();
-    order.shuffle(&mut ChaCha8Rng::seed_from_u64(options.seed.wrapping_mul(31) + epoch));
-    let at = (iter % per_epoch) as usize * options.batch;
-    let mut rng = ChaCha8Rng::seed_from_u64(options.seed.rotate_left(32) ^ iter);
-    let mut pixels = Vec::with_capacity(options.batch * side * side * 3);
-    let mut labels = Vec::with_capacity(options.batch);
-    for &i in order.iter().skip(at).take(options.batch) {
-        let sample = &data.samples[i as usize];
+/// Trunk and hidden fc layers of a finished detector. A layer that does not fit starts fresh.
+fn start_from_bundle(
+    net: &mut Net,
+    bundle: &Path,
+    data: &ClassFolders,
+    options: &ClassifyOptions,
+) -> Result<(), TrainError> {
+    let unused = net.import(&Bundle::load(bundle)?.weights()?);
+    log::info!("{}: not used: {}", bundle.display(), unused.join(", "));
+    if net.config.batch_norm {
+        let side = options.phases.first().map_or(64, |p| p.0);
+        // Statistics over a few hundred pictures of all classes are good to a few per cent, and the first hundred
+        // iterations refine them.
+        let spread = data.samples.iter().step_by((data.samples.len() / 512).max(1));
+        let batch = make_batch(spread, options.seed, 0, side);
+        net.unfold(&pictures(&batch.pixels, side, net.params.device()));
+    }
+    Ok(())
+}
+
+fn make_batch<'a>(samples: impl Iterator<Item = &'a Sample>, seed: u64, iter: u64, side: usize) -> Batch {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed.rotate_left(32) ^ iter);
+    let (mut pixels, mut labels) = (Vec::new(), Vec::new());
+    for sample in samples {
         sample.random_crop(side, &mut rng, &mut pixels);
         labels.push(sample.class as i64);
     }

@@ -101,7 +101,7 @@ pub fn run(
     let print =
         fingerprint(&(&phase.name, phase.iterations, phase.pictures, phase.schedule, &phase.feed, data.images.len()));
     let file = phase.out.join("checkpoint.pt");
-    let start = if file.exists() { checkpoint::load(&file, &mut net.params, print, false)? } else { 0 };
+    let start = if file.exists() { checkpoint::resume(&file, &mut net.params, print)? } else { 0 };
     if start > 0 {
         log::info!("{}: resumed at iteration {start} of {}", phase.name, phase.iterations);
     }

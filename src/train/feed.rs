@@ -3,11 +3,11 @@
 use std::thread::Scope;
 
 use crossbeam::channel::{self, Receiver};
-use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::TrainError;
+use super::order::Order;
 use crate::boxes::BBox;
 use crate::eval::Dataset;
 use crate::frame::{Blob, Picture, Scaling, preprocess};
@@ -48,18 +48,9 @@ pub fn usable(data: &Dataset) -> Vec<usize> {
     (0..data.images.len()).filter(|&i| data.images[i].objects.iter().any(|o| o.trainable())).collect()
 }
 
-/// The picture of step `step`, and the random numbers that belong to it. Every epoch has its own order; both depend on
-/// the seed and the step alone.
-fn draw(usable: &[usize], seed: u64, step: u64) -> (usize, ChaCha8Rng) {
-    let epoch = step / usable.len() as u64;
-    let mut order: Vec<usize> = usable.to_vec();
-    order.shuffle(&mut ChaCha8Rng::seed_from_u64(seed.wrapping_mul(31) ^ epoch));
-    (order[(step % usable.len() as u64) as usize], ChaCha8Rng::seed_from_u64(seed.rotate_left(32) ^ step))
-}
-
 /// Loads the sample of one step.
-fn load(data: &Dataset, usable: &[usize], options: &FeedOptions, step: u64) -> Result<Sample, TrainError> {
-    let (index, mut rng) = draw(usable, options.seed, step);
+fn load(data: &Dataset, index: usize, options: &FeedOptions, step: u64) -> Result<Sample, TrainError> {
+    let mut rng = ChaCha8Rng::seed_from_u64(options.seed.rotate_left(32) ^ step);
     let record = &data.images[index];
     let picture = Picture::open(&record.path).map_err(|e| TrainError::Config(e.to_string()))?;
     let short = options.scales[rng.random_range(0..options.scales.len())];
@@ -95,8 +86,11 @@ pub fn start<'scope, 'env>(
 ) -> Receiver<Result<Sample, TrainError>> {
     let (tx, rx) = channel::bounded(4);
     scope.spawn(move || {
+        let mut order = Order::new(usable.len(), options.seed);
         for step in from..to {
-            if tx.send(load(data, usable, options, step)).is_err() {
+            let n = usable.len() as u64;
+            let index = usable[order.at(step / n, (step % n) as usize)];
+            if tx.send(load(data, index, options, step)).is_err() {
                 return; // The trainer stopped with an error.
             }
         }

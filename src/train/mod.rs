@@ -18,6 +18,7 @@ pub mod losses;
 pub mod measure;
 pub mod methods;
 pub mod net;
+mod order;
 pub mod params;
 pub mod roi;
 pub mod sgd;

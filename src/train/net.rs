@@ -35,6 +35,8 @@ pub struct NetConfig {
 /// How batch normalisation takes its statistics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
+    /// Set from the batch so that it changes nothing ([`Net::unfold`]); no dropout.
+    Unfold,
     /// From the batch, and the running ones are updated; dropout is on.
     Pretrain,
     /// Frozen running statistics; dropout is on.
@@ -136,6 +138,11 @@ impl Net {
         let weight = self.params.get(&format!("{name}.weight"));
         match self.norm(name) {
             Some(bn) if mode == Mode::Pretrain => bn.live(&apply(&ready(weight), None)),
+            Some(bn) if mode == Mode::Unfold => {
+                let unchanged = apply(&ready(weight), Some(ready(bn.bias)));
+                bn.adopt(&apply(&ready(weight), None).to_kind(Kind::Float));
+                unchanged
+            }
             Some(bn) => {
                 let (weight, bias) = bn.fold(weight);
                 apply(&ready(&weight), Some(ready(&bias)))
@@ -173,7 +180,7 @@ impl Net {
                 None => name.to_owned(),
             };
             x = self.layer(&last, mode, |w, b| x.linear(w, b)).relu();
-            if mode != Mode::Eval && self.config.dropout > 0.0 {
+            if matches!(mode, Mode::Pretrain | Mode::Finetune) && self.config.dropout > 0.0 {
                 x = x.dropout(self.config.dropout, true);
             }
         }
@@ -206,6 +213,16 @@ impl Net {
             }
         }
         out
+    }
+
+    /// Gives a network whose weights came from a bundle its batch normalisation back: on these pictures
+    /// `[N, 3, H, W]` it normalises, and the outputs stay what they were.
+    pub fn unfold(&self, pictures: &Tensor) {
+        tch::no_grad(|| {
+            let p = self.config.arch.pool_size as i64;
+            let pooled = self.trunk(pictures, Mode::Unfold).adaptive_max_pool2d([p, p]).0;
+            let _ = self.fc(&pooled.contiguous().flatten(1, -1), Mode::Unfold);
+        });
     }
 
     /// Copies all tensors of another network of the same shape.
@@ -250,4 +267,30 @@ fn lrn(x: &Tensor, region: LrnRegion, size: i64, alpha: f32, beta: f32, k: f32) 
             .squeeze_dim(1),
     };
     &x * (mean * f64::from(alpha) + f64::from(k)).pow_tensor_scalar(-f64::from(beta))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The definition of unfolding: the same outputs, and normalised ones between convolution and offset.
+    #[test]
+    fn unfolded_batch_normalisation_changes_nothing_on_the_pictures_it_was_set_on() {
+        let arch = &crate::model::arch::ZF_PLAIN;
+        let plain = NetConfig { arch, batch_norm: false, ranks: Some([8, 8]), precision: Kind::Float, dropout: 0.0 };
+        tch::manual_seed(3);
+        let folded = Net::new(plain.clone(), Device::Cpu);
+        let mut unfolded = Net::new(NetConfig { batch_norm: true, ..plain }, Device::Cpu);
+        assert!(unfolded.import(&folded.export()).is_empty());
+
+        let pictures = Tensor::randn([2, 3, 64, 48], (Kind::Float, Device::Cpu)) * 50.0;
+        unfolded.unfold(&pictures);
+        tch::no_grad(|| {
+            let (want, got) = (folded.trunk(&pictures, Mode::Eval), unfolded.trunk(&pictures, Mode::Eval));
+            let error = (&want - &got).abs().max().double_value(&[]) / want.abs().max().double_value(&[]);
+            assert!(error < 1e-4, "relative error {error}");
+        });
+        let var = unfolded.params.get("conv3.var").mean(Kind::Float).double_value(&[]);
+        assert!((var - 1.0).abs() > 1e-3, "conv3's variance was not measured");
+    }
 }

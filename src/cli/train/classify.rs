@@ -31,8 +31,8 @@ pub struct Args {
     /// Label smoothing.
     #[arg(long, default_value_t = 0.1)]
     smoothing: f64,
-    /// Start from the weights of this checkpoint of another run.
-    #[arg(long, value_name = "FILE")]
+    /// Start from the weights of this checkpoint of another run, or of this bundle.
+    #[arg(long, value_name = "PATH")]
     init: Option<PathBuf>,
     /// Iterations between checkpoints.
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..), value_name = "N")]

@@ -209,7 +209,7 @@ fn start(
                 )));
             }
         }
-        Some(path) => checkpoint::load(path, &mut net.params, 0, true).map(|_| ())?,
+        Some(path) => checkpoint::initialise(path, &mut net.params)?,
     }
     Ok(net)
 }

@@ -48,7 +48,7 @@ pub fn run(args: &Args) -> Result<(), TrainError> {
     let anchors = AnchorSpec::default();
     let mut net = Net::new(config, device);
     net.add_detector(classes.len(), &anchors);
-    checkpoint::load(&args.checkpoint, &mut net.params, 0, true)?;
+    checkpoint::initialise(&args.checkpoint, &mut net.params)?;
     let storage = if args.f16 { StorageType::F16 } else { StorageType::F32 };
     export::bundle(&net, &args.name, &classes, &anchors, storage, args.provenance.clone())?.save(&args.out)?;
     log::info!("exported to {}", args.out.display());
