@@ -42,6 +42,8 @@ impl Sgd {
                     scale = self.clip_norm / norm;
                 }
             }
+            let device = params.device();
+            let factor = |x: f64| Tensor::from(x as f32).to_device(device);
             for (_, p) in params.iter_mut() {
                 let (rate, decay) = match p.role {
                     Role::Weight => (lr, self.decay),
@@ -49,19 +51,17 @@ impl Sgd {
                     Role::Gain => (lr, 0.0),
                     Role::Buffer => continue,
                 };
-                let mut grad = p.value.grad();
+                let grad = p.value.grad();
                 if !grad.defined() {
                     continue;
                 }
-                if scale != 1.0 {
-                    let _ = grad.g_mul_scalar_(scale);
-                }
-                if decay > 0.0 {
-                    // A factor of one keeps this a single fused pass over the tensor.
-                    grad = grad.g_add(&(&p.value * decay));
-                }
+                // One pass over memory for each term and nothing allocated: the parameters of the fc layers are most
+                // of what an iteration moves.
                 let velocity = p.momentum.get_or_insert_with(|| p.value.zeros_like());
-                let _ = velocity.g_mul_scalar_(self.momentum).g_add_(&grad.g_mul_scalar(rate));
+                let _ = velocity.g_mul_scalar_(self.momentum).addcmul_(&grad, &factor(rate * scale));
+                if decay > 0.0 {
+                    let _ = velocity.addcmul_(&p.value, &factor(rate * decay));
+                }
                 let _ = p.value.g_sub_(velocity);
                 p.value.zero_grad();
             }
