@@ -19,6 +19,7 @@ mod logging;
 mod model;
 mod progress;
 mod run;
+mod schema;
 #[cfg(feature = "train")]
 mod train;
 
@@ -60,6 +61,8 @@ enum Command {
     Info(info::Args),
     /// Find objects in a stream of frames
     Run(run::Args),
+    /// Print the JSON Schema of the lines that run and detect write
+    Schema(schema::Args),
     /// Train a network
     #[cfg(feature = "train")]
     Train(train::Args),
@@ -73,6 +76,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Import(args) => import::run(args),
         Command::Info(args) => info::run(args),
         Command::Run(args) => run::run(args),
+        Command::Schema(args) => schema::run(args),
         #[cfg(feature = "train")]
         Command::Train(args) => train::run(args),
     }

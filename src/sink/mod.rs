@@ -4,4 +4,7 @@ pub mod annotate;
 mod canvas;
 pub mod json;
 mod palette;
+mod schema;
 pub mod stream;
+
+pub use schema::JSON_SCHEMA;
