@@ -1,5 +1,6 @@
 //! Ground floor: heavy arithmetic on plain slices, with any `unsafe` fenced in here.
 
+pub mod int8;
 mod lrn;
 mod matmul;
 mod product;
