@@ -196,6 +196,11 @@ impl Detector {
         self.source.name()
     }
 
+    /// What the trunk is computed with, for logs: one of [`Kernels::NAMES`](crate::kernels::Kernels::NAMES) or `tract`.
+    pub fn kernels(&self) -> &'static str {
+        self.trunk.kernels()
+    }
+
     /// How large the network input is made.
     pub fn scaling(&self) -> Scaling {
         self.scaling

@@ -283,6 +283,34 @@ fn filters_limit_what_is_reported_and_the_same_picture_gives_the_same_answer() {
 }
 
 #[test]
+fn kernels_can_be_chosen_all_find_the_same_and_those_not_there_are_named() {
+    let dir = folder(&[("a.png", bytes(pattern(90, 60), ImageFormat::Png))]);
+    let with = |kernels: &str| detect(dir.path(), &["a.png", "-v", "--min-score", "0.01", "--kernels", kernels]);
+    let found = |output: &Output| match lines(output).remove(0) {
+        Line::Image { detections, .. } => detections,
+        Line::Error { message, .. } => panic!("{message}"),
+    };
+    let engine = with("tract");
+    assert!(said(&engine).contains("kernels: tract"), "{}", said(&engine));
+    let engine = found(&engine);
+    for name in ["auto", "scalar", "avx2", "avx512", "neon"] {
+        let output = with(name);
+        if code(&output) == 2 {
+            assert!(said(&output).contains(&format!("--kernels {name}: this processor")), "{}", said(&output));
+            continue;
+        }
+        let ours = found(&output);
+        assert_eq!(ours.len(), engine.len(), "{name}");
+        for (a, b) in ours.iter().zip(&engine) {
+            assert!((a.score - b.score).abs() < 2e-4 && a.class_id == b.class_id, "{name}: {a:?}, tract: {b:?}");
+        }
+    }
+    let wrong = with("quantum");
+    assert_eq!(code(&wrong), 2);
+    assert!(said(&wrong).contains("--kernels quantum: must be auto, tract, scalar"), "{}", said(&wrong));
+}
+
+#[test]
 fn annotated_pictures_have_the_size_of_the_upright_originals_which_stay_untouched() {
     let jpeg = turned(pattern(80, 60));
     let dir = folder(&[

@@ -61,6 +61,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
     let bundle = model::open(args.detector.model.as_deref())?;
     log::debug!("model {}, {}", bundle.manifest.name, bundle.manifest.architecture);
     let detector = Detector::new(bundle, options(&args)).map_err(model::detector_failure)?;
+    log::debug!("kernels: {}", detector.kernels());
     let mut work = Work::new(detector, inputs.len());
     let started = Instant::now();
     ahead(

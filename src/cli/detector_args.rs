@@ -30,6 +30,10 @@ pub struct DetectorArgs {
     /// Threads to compute with [default: as many as there are cores]
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
+    /// What to compute the trunk with: auto (the best this processor has), scalar, avx2, avx512, neon, or tract (the graph
+    /// engine's own) [default: auto]
+    #[arg(long, value_name = "NAME")]
+    kernels: Option<String>,
 }
 
 impl DetectorArgs {
@@ -42,6 +46,7 @@ impl DetectorArgs {
             min_score: Some(min_score),
             max_detections: self.max_detections,
             threads: self.threads,
+            kernels: self.kernels.clone(),
             ..DetectorOptions::default()
         }
     }

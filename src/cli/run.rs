@@ -62,7 +62,13 @@ pub fn run(args: Args) -> Result<(), Failure> {
     let hello = hello(&bundle, source.as_ref())?;
     let detector = Detector::new(bundle, options(&args)).map_err(model::detector_failure)?;
     listen(&context.stop)?;
-    log::info!("{}: looking with {}; {}", hello.source, hello.model.name, policy(hello.live));
+    log::info!(
+        "{}: looking with {} on {} kernels; {}",
+        hello.source,
+        hello.model.name,
+        detector.kernels(),
+        policy(hello.live)
+    );
 
     let out = Box::new(io::stdout());
     let parts = Parts { source, look: Box::new(detector), out, clock: context.clock, stop: context.stop.clone() };

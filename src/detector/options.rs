@@ -4,6 +4,7 @@ use super::{Detector, DetectorError};
 use crate::{
     frame::{Blob, Scaling},
     head::{BoxNormalisation, Head, HeadOutput, PostParams, RoiPooler},
+    kernels::Kernels,
     model::{Bundle, Manifest, nearest::nearest},
     proposals::{ProposalError, ProposalSource, Rpn, RpnParams},
     trunk::Trunk,
@@ -31,6 +32,9 @@ pub struct DetectorOptions {
     pub classes: Option<Vec<String>>,
     /// Threads inside each stage, at most 1024; absent or 0: as many as the machine has cores.
     pub threads: Option<usize>,
+    /// What the trunk is computed with: one of [`Kernels::NAMES`], `tract` for the engine's own kernels, or `auto`, which
+    /// is what absent means: the best this processor has.
+    pub kernels: Option<String>,
 }
 
 impl Detector {
@@ -57,6 +61,7 @@ impl Detector {
         }
         let threads = options.threads.filter(|&n| n > 0).unwrap_or_else(cores);
         require(threads <= MAX_THREADS, "threads", threads, "must be at most 1024")?;
+        let kernels = kernels(options.kernels.as_deref().unwrap_or("auto"))?;
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
             .thread_name(|i| format!("head-{i}"))
@@ -65,7 +70,7 @@ impl Detector {
         Ok(Self {
             scaling,
             mean_bgr: bundle.manifest.input.mean_bgr,
-            trunk: Trunk::new(&bundle, threads)?,
+            trunk: Trunk::with_kernels(&bundle, threads, kernels)?,
             source,
             max_rois: usize::MAX,
             pool_size: bundle.network()?.pool_size,
@@ -81,6 +86,23 @@ impl Detector {
             classes: bundle.manifest.classes,
         })
     }
+}
+
+/// The kernels of that name; `None` are the engine's.
+fn kernels(name: &str) -> Result<Option<Kernels>, DetectorError> {
+    let found = match name {
+        "auto" => Some(Some(Kernels::best())),
+        "tract" => Some(None),
+        name => Kernels::by_name(name).map(Some),
+    };
+    found.ok_or_else(|| DetectorError::Option {
+        name: "kernels",
+        value: name.into(),
+        reason: match Kernels::NAMES.contains(&name) {
+            true => "this processor does not have them; \"auto\" takes the best it has",
+            false => "must be auto, tract, scalar, avx2, avx512 or neon",
+        },
+    })
 }
 
 /// The RPN's numbers of a bundle.

@@ -1,9 +1,14 @@
-//! Caffe's local response normalisation: `y = x / (k + alpha/n · Σ x²)^beta`.
+//! Caffe's local response normalisation of channels-last maps: `y = x / (k + alpha/n · Σ x²)^beta`.
 //!
-//! Channel-major f32 maps. The sum runs over `size` neighbouring channels at one place (n = size), or over a `size`×`size`
-//! window of one channel with zeros outside (n = size²). Written so that every inner loop runs along a row without
-//! branches and the compiler vectorises it. The usual beta, 0.75, is two square roots; any other a power. Agrees with
-//! the definition in f64 to 1e-6 relative.
+//! The sum runs over `size` neighbouring channels at one place (n = size), or over a `size`×`size` window of one channel
+//! with zeros outside (n = size²). Vectors run along the channels. The usual beta, 0.75, is two square roots; any other a
+//! power. Agrees with the definition in f64 to 1e-6 relative.
+
+use rayon::prelude::*;
+
+use super::choice::Kernels;
+use super::pool::MapShape;
+use super::simd::{MOST_LANES, Simd, Work, load_some, store_some};
 
 /// Where the squares are summed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,75 +32,93 @@ pub struct LrnParams {
     pub k: f32,
 }
 
-/// Positions worked on at once: their sums stay in the first-level cache.
-const RUN: usize = 1024;
-
-/// Normalises some channels of a map of planes of `rows`×`cols`: those from `first` on, as many as fit into `out`.
+/// Normalises a map into `out`, on the current rayon pool.
 ///
 /// # Panics
 ///
-/// If `out` is not made of whole planes that exist in `x`.
-pub fn lrn(x: &[f32], rows: usize, cols: usize, params: LrnParams, first: usize, out: &mut [f32]) {
-    let plane = rows * cols;
-    assert!(plane > 0 && x.len().is_multiple_of(plane) && out.len().is_multiple_of(plane), "whole planes");
-    assert!(first * plane + out.len() <= x.len(), "channels that exist");
-    for (c, out) in out.chunks_exact_mut(plane).enumerate() {
-        match params.window {
-            LrnWindow::Channels(size) => across(x, plane, first + c, size, params, out),
-            LrnWindow::Square(size) => {
-                let plane_of_x = &x[(first + c) * plane..][..plane];
-                within(plane_of_x, rows, cols, size, params, out);
+/// If a slice has another length than the shape says.
+pub fn lrn(kernels: Kernels, params: LrnParams, x: &[f32], shape: MapShape, out: &mut [f32]) {
+    assert_eq!((x.len(), out.len()), (shape.iter().product(), shape.iter().product()), "maps of {shape:?}");
+    let line = shape[1] * shape[2];
+    out.par_chunks_mut(line.max(1)).enumerate().for_each(|(row, out)| {
+        kernels.run(LrnRow { params, x, shape, row, out });
+    });
+}
+
+struct LrnRow<'a> {
+    params: LrnParams,
+    x: &'a [f32],
+    shape: MapShape,
+    row: usize,
+    out: &'a mut [f32],
+}
+
+impl Work for LrnRow<'_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        match self.params.window {
+            LrnWindow::Channels(size) => self.across(simd, size),
+            LrnWindow::Square(size) => self.within(simd, size),
+        }
+    }
+}
+
+impl LrnRow<'_> {
+    #[inline(always)]
+    fn across<S: Simd>(self, simd: S, size: usize) {
+        let channels = self.shape[2];
+        let half = size.saturating_sub(1) / 2;
+        // The squares of a pixel, with zeros on both sides for the windows that overhang, and room for the last vector.
+        let mut squares = vec![0.0; channels + size + S::LANES];
+        let x = self.x[self.row * self.out.len()..].chunks_exact(channels);
+        for (x, out) in x.zip(self.out.chunks_exact_mut(channels)) {
+            squares[half..].iter_mut().zip(x).for_each(|(s, x)| *s = x * x);
+            for c in (0..channels).step_by(S::LANES) {
+                let near = (0..size).map(|shift| simd.load(&squares[c + shift..]));
+                let sum = near.fold(simd.splat(0.0), |sum, s| simd.add(sum, s));
+                let y = scale(simd, load_some(simd, &x[c..]), sum, self.params.alpha / size as f32, self.params);
+                store_some(simd, y, &mut out[c..]);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn within<S: Simd>(self, simd: S, size: usize) {
+        let [rows, cols, channels] = self.shape;
+        let half = size.saturating_sub(1) / 2;
+        let near = |i: usize, len: usize| i.saturating_sub(half)..(i + size - half).min(len);
+        let strength = self.params.alpha / (size * size) as f32;
+        for (col, out) in self.out.chunks_exact_mut(channels).enumerate() {
+            let pixel = |r: usize, q: usize| &self.x[(r * cols + q) * channels..][..channels];
+            for c in (0..channels).step_by(S::LANES) {
+                let mut sum = simd.splat(0.0);
+                for r in near(self.row, rows) {
+                    for q in near(col, cols) {
+                        let x = load_some(simd, &pixel(r, q)[c..]);
+                        sum = simd.mul_add(x, x, sum);
+                    }
+                }
+                let y = scale(simd, load_some(simd, &pixel(self.row, col)[c..]), sum, strength, self.params);
+                store_some(simd, y, &mut out[c..]);
             }
         }
     }
 }
 
-fn across(x: &[f32], plane: usize, channel: usize, size: usize, params: LrnParams, out: &mut [f32]) {
-    let half = size.saturating_sub(1) / 2;
-    let end = (channel + size - half).min(x.len() / plane);
-    let mut sums = [0.0f32; RUN];
-    for (i, out) in out.chunks_mut(RUN).enumerate() {
-        let sums = &mut sums[..out.len()];
-        sums.fill(0.0);
-        for c in channel.saturating_sub(half)..end {
-            let x = &x[c * plane + i * RUN..][..sums.len()];
-            sums.iter_mut().zip(x).for_each(|(s, x)| *s += x * x);
-        }
-        scale(&x[channel * plane + i * RUN..][..sums.len()], sums, params.alpha / size as f32, params, out);
+/// `x / (k + strength·sum)^beta`.
+#[inline(always)]
+fn scale<S: Simd>(simd: S, x: S::F32, sum: S::F32, strength: f32, params: LrnParams) -> S::F32 {
+    let base = simd.mul_add(simd.splat(strength), sum, simd.splat(params.k));
+    if params.beta == 0.75 {
+        let root = simd.sqrt(base);
+        return simd.div(x, simd.mul(root, simd.sqrt(root)));
     }
-}
-
-fn within(x: &[f32], rows: usize, cols: usize, size: usize, params: LrnParams, out: &mut [f32]) {
-    let half = size.saturating_sub(1) / 2;
-    // Sums along the columns, with zeros to the left and right for the windows that overhang.
-    let mut columns = vec![0.0f32; cols + size];
-    let mut sums = vec![0.0f32; cols];
-    for (r, out) in out.chunks_exact_mut(cols).enumerate() {
-        let columns_here = &mut columns[half..half + cols];
-        columns_here.fill(0.0);
-        for near in x.chunks_exact(cols).take((r + size - half).min(rows)).skip(r.saturating_sub(half)) {
-            columns_here.iter_mut().zip(near).for_each(|(s, x)| *s += x * x);
-        }
-        sums.copy_from_slice(&columns[..cols]);
-        for shift in 1..size {
-            sums.iter_mut().zip(&columns[shift..]).for_each(|(s, c)| *s += c);
-        }
-        scale(&x[r * cols..][..cols], &sums, params.alpha / (size * size) as f32, params, out);
-    }
-}
-
-/// `out = x / (k + strength·sums)^beta`.
-fn scale(x: &[f32], sums: &[f32], strength: f32, params: LrnParams, out: &mut [f32]) {
-    let LrnParams { k, beta, .. } = params;
-    let values = out.iter_mut().zip(x).zip(sums);
-    if beta == 0.75 {
-        values.for_each(|((out, x), sum)| {
-            let root = (k + strength * sum).sqrt();
-            *out = x / (root * root.sqrt());
-        });
-    } else {
-        values.for_each(|((out, x), sum)| *out = x / (k + strength * sum).powf(beta));
-    }
+    let mut power = [0.0; MOST_LANES];
+    simd.store(base, &mut power);
+    power.iter_mut().take(S::LANES).for_each(|v| *v = v.powf(params.beta));
+    simd.div(x, simd.load(&power))
 }
 
 #[cfg(test)]
@@ -103,11 +126,11 @@ mod tests {
     use super::*;
 
     /// The definition, in f64.
-    fn plain(x: &[f32], [channels, rows, cols]: [usize; 3], p: LrnParams) -> Vec<f64> {
+    fn plain(x: &[f32], [rows, cols, channels]: MapShape, p: LrnParams) -> Vec<f64> {
         let square = |c: usize, r: usize, q: usize| {
-            if c < channels && r < rows && q < cols { f64::from(x[(c * rows + r) * cols + q]).powi(2) } else { 0.0 }
+            if c < channels && r < rows && q < cols { f64::from(x[(r * cols + q) * channels + c]).powi(2) } else { 0.0 }
         };
-        let at = |i: usize| (i / (rows * cols), i / cols % rows, i % cols);
+        let at = |i: usize| (i % channels, i / (cols * channels), i / channels % cols);
         let near = |n: usize, size: usize| (0..size).map(move |d| (n + d).wrapping_sub((size - 1) / 2));
         let value = |i: usize| {
             let (c, r, q) = at(i);
@@ -125,20 +148,20 @@ mod tests {
     #[test]
     fn every_window_agrees_with_the_definition_on_maps_of_any_shape() {
         use LrnWindow::{Channels, Square};
-        for shape in [[1, 1, 1], [1, 2, 1], [3, 5, 7], [7, 4, 9], [2, 40, 60]] {
-            let [channels, rows, cols] = shape;
-            let x: Vec<f32> = (0..channels * rows * cols).map(|i| (i as f32 * 0.7).sin() * 3.0).collect();
+        for shape in [[1, 1, 1], [2, 1, 1], [5, 7, 3], [4, 9, 7], [9, 4, 16], [3, 5, 96]] {
+            let x: Vec<f32> = (0..shape.iter().product()).map(|i: usize| (i as f32 * 0.7).sin() * 3.0).collect();
             for window in [Channels(1), Channels(4), Channels(5), Square(1), Square(3), Square(4), Square(5)] {
-                for beta in [0.75, 0.5] {
+                for (kernels, beta) in Kernels::available().into_iter().flat_map(|k| [(k, 0.75), (k, 0.5)]) {
                     let params = LrnParams { window, alpha: 0.7, beta, k: 1.5 };
                     let mut got = vec![f32::NAN; x.len()];
-                    // In two parts, as two threads would.
-                    let (left, right) = got.split_at_mut(channels / 2 * rows * cols);
-                    lrn(&x, rows, cols, params, 0, left);
-                    lrn(&x, rows, cols, params, channels / 2, right);
+                    lrn(kernels, params, &x, shape, &mut got);
                     for (i, (got, want)) in got.iter().zip(plain(&x, shape, params)).enumerate() {
                         let error = (f64::from(*got) - want).abs();
-                        assert!(error <= 1e-6 * want.abs().max(0.1), "{shape:?} {params:?} [{i}]: {got}, want {want}");
+                        let name = kernels.name();
+                        assert!(
+                            error <= 1e-6 * want.abs().max(0.1),
+                            "{name} {shape:?} {params:?} [{i}]: {got}, want {want}"
+                        );
                     }
                 }
             }

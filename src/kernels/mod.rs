@@ -1,10 +1,34 @@
 //! Ground floor: heavy arithmetic on plain slices, with any `unsafe` fenced in here.
+//!
+//! ```text
+//! choice     which instruction set; the one place that asks the processor and sends work to the code compiled for it
+//! simd/      a vector of f32, once for each instruction set
+//! tile       the innermost loop of all products, and panels, the form weights are packed into
+//! conv/      convolution: direct and Winograd
+//! int8/      the arithmetic of quantised layers
+//! pool, lrn, layout    the other layers of a trunk, on channels-last maps
+//! matmul, product      products of the fc head and of `compress`, by the `gemm` crate
+//! ```
+//!
+//! A kernel is written once, over vectors of any width; `scalar` is the same code on plain numbers. All of it runs on the
+//! rayon pool it is called from.
 
+mod buffer;
+mod choice;
+mod conv;
 pub mod int8;
+mod layout;
 mod lrn;
 mod matmul;
+mod pool;
 mod product;
+mod simd;
+mod tile;
 
+pub use choice::Kernels;
+pub use conv::{Conv, ConvShape, Scratch};
+pub use layout::{to_channel_major, to_channels_last};
 pub use lrn::{LrnParams, LrnWindow, lrn};
 pub use matmul::{Order, weights_times_batch};
+pub use pool::{MapShape, PoolShape, max_pool};
 pub use product::{Element, Matrix, product};

@@ -11,37 +11,23 @@ use tract_onnx::tract_core::ops::math::{Add, Div, Mul, Pow};
 use tract_onnx::tract_core::ops::nn::DataFormat;
 use tract_onnx_opl::lrn::Lrn as OnnxLrn;
 
-use crate::kernels::{LrnParams, LrnWindow, lrn};
+use super::layer::Layer;
+use super::layout::replace;
+use crate::kernels::{Kernels, LrnParams, LrnWindow, lrn};
 
 /// Replaces every LRN of the model.
-pub fn rewrite(model: &mut TypedModel) -> TractResult<()> {
+pub fn rewrite(model: &mut TypedModel, kernels: Kernels) -> TractResult<()> {
     Rewriter::<()>::default()
-        .with_rule_for::<OnnxLrn>("lrn-across", |(), model, node, name, op| {
+        .with_rule_for::<OnnxLrn>("lrn-across", move |(), model, node, _name, op| {
             let window = LrnWindow::Channels(op.size);
             let params = LrnParams { window, alpha: op.alpha, beta: op.beta, k: op.bias };
-            replace(model, node, name, node.inputs[0], params)
+            replace(model, node, node.inputs[0], LrnLayer { kernels, params })
         })
-        .with_rule_for::<TypedBinOp>("lrn-within", |(), model, node, name, _| {
+        .with_rule_for::<TypedBinOp>("lrn-within", move |(), model, node, _name, _| {
             rule_if_some!((x, params) = within_channel(model, node));
-            replace(model, node, name, x, params)
+            replace(model, node, x, LrnLayer { kernels, params })
         })
         .rewrite(&(), model)
-}
-
-fn replace(
-    model: &TypedModel,
-    node: &TypedNode,
-    name: &str,
-    x: OutletId,
-    params: LrnParams,
-) -> TractResult<Option<TypedModelPatch>> {
-    let fact = model.outlet_fact(x)?;
-    rule_if!(fact.datum_type == f32::datum_type() && fact.rank() == 4);
-    let mut patch = TypedModelPatch::new("lrn");
-    let x = patch.tap_model(model, x)?;
-    let y = patch.wire_node(name, LrnOp(params), &[x])?;
-    patch.shunt_outside(model, node.id.into(), y[0])?;
-    Ok(Some(patch))
 }
 
 /// The input and the numbers, if `node` is the division at the end of a within-channel LRN.
@@ -88,54 +74,22 @@ fn with_constant<Op: tract_onnx::tract_core::ops::binary::BinMiniOp>(
     Some((a, constant.cast_to_scalar::<f32>().ok()?))
 }
 
-/// The operator.
+/// An LRN, channels-last.
 #[derive(Debug, Clone, PartialEq)]
-struct LrnOp(LrnParams);
-
-// The numbers come from a file and are compared only to merge equal nodes; NaN among them would just not merge.
-impl Eq for LrnOp {}
-
-impl Op for LrnOp {
-    fn name(&self) -> StaticName {
-        "EdgeRcnnLrn".into()
-    }
-
-    fn info(&self) -> TractResult<Vec<String>> {
-        Ok(vec![format!("{:?}", self.0)])
-    }
-
-    fn validation(&self) -> Validation {
-        Validation::Rounding
-    }
-
-    op_as_typed_op!();
+struct LrnLayer {
+    kernels: Kernels,
+    params: LrnParams,
 }
 
-impl EvalOp for LrnOp {
-    op_out_of_plan!();
+impl Layer for LrnLayer {
+    const NAME: &'static str = "EdgeRcnnLrn";
 
-    fn eval(&self, _context: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
-        let input = args_1!(inputs);
-        let &[1, _, rows, cols] = input.shape() else { bail!("LRN of a shape {:?}", input.shape()) };
-        let mut output = Tensor::zero::<f32>(input.shape())?;
-        if output.len() > 0 {
-            let view = input.view();
-            let x = view.as_slice::<f32>()?;
-            let mut out = output.view_mut();
-            let out = out.as_slice_mut::<f32>()?;
-            multithread::par_chunks_mut(out, rows * cols, x.len(), |first, chunk| {
-                lrn(x, rows, cols, self.0, first, chunk);
-                Ok(())
-            })?;
-        }
-        Ok(tvec!(output.into_tvalue()))
-    }
-}
-
-impl TypedOp for LrnOp {
-    fn output_facts(&self, inputs: &[&TypedFact]) -> TractResult<TVec<TypedFact>> {
-        Ok(tvec!(inputs[0].datum_type.fact(inputs[0].shape.clone())))
+    fn shape<D: DimLike>(&self, input: &[D]) -> TractResult<TVec<D>> {
+        Ok(input.into())
     }
 
-    as_op!();
+    fn compute(&self, x: &[f32], from: &[usize], out: &mut [f32], _to: &[usize]) -> TractResult<()> {
+        lrn(self.kernels, self.params, x, [from[1], from[2], from[3]], out);
+        Ok(())
+    }
 }

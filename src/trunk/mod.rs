@@ -1,12 +1,16 @@
 //! The trunk: a picture in, the conv5 map and the RPN's maps out.
 //!
-//! tract owns the graph. `trunk.onnx` is read once into a typed model with symbolic height and width; this is the place
-//! where nodes can be replaced by operators of our own, before tract's optimiser changes their form. For each input
-//! size the model is then made concrete, optimised and kept as a plan (`plans`), so that a camera pays once.
+//! tract owns the graph. `trunk.onnx` is read once into a typed model with symbolic height and width; there its heavy nodes
+//! are replaced by layers on our own kernels (`conv`, `pool`, `lrn`), between which maps stay channels-last (`layout`). For
+//! each input size the model is then made concrete, optimised and kept as a plan (`plans`), so that a camera pays once.
 
 mod constants;
+mod conv;
+mod layer;
+mod layout;
 mod lrn;
 mod plans;
+mod pool;
 
 use std::io::Cursor;
 use std::sync::Mutex;
@@ -14,11 +18,13 @@ use std::sync::Mutex;
 use tract_onnx::prelude::*;
 
 use crate::frame::Blob;
+use crate::kernels::Kernels;
 use crate::model::onnx::TRUNK_OUTPUTS;
 use crate::model::{Bundle, TRUNK_FILE};
 use plans::{Plan, PlanCache};
 
-/// Input sizes whose plans are kept. Each plan holds the packed weights of the trunk once more (15 MB for ZF).
+/// Input sizes whose plans are kept. A plan holds the maps of a frame (37 MB for ZF at 600×1000); on the engine's own
+/// kernels the packed weights, too.
 const PLANS_KEPT: usize = 8;
 
 /// Why the trunk cannot run.
@@ -33,6 +39,14 @@ pub enum TrunkError {
         /// Columns of the input; 0 for any.
         width: usize,
         /// The engine's message.
+        reason: String,
+    },
+    /// The worker threads could not be started.
+    #[error("cannot start {threads} threads: {reason}; ask for fewer threads")]
+    Threads {
+        /// How many.
+        threads: usize,
+        /// What the system said.
         reason: String,
     },
     /// Running failed.
@@ -78,28 +92,47 @@ pub struct Maps {
 pub struct Trunk {
     model: TypedModel,
     smallest_side: usize,
+    kernels: Option<Kernels>,
+    threads: Arc<rayon::ThreadPool>,
     run_options: RunOptions,
     plans: Mutex<PlanCache>,
 }
 
 impl Trunk {
-    /// Reads the trunk of a bundle. `threads` is the number of threads inside each layer; more than the
-    /// machine runs at once would only wait for each other and are not started.
+    /// Reads the trunk of a bundle, to run on the best kernels this processor has. `threads` is the number of threads
+    /// inside each layer; more than the machine runs at once would only wait for each other and are not started.
     pub fn new(bundle: &Bundle, threads: usize) -> Result<Self, TrunkError> {
-        let model = read(&bundle.trunk_onnx).map_err(|e| prepare_error(0, 0, &e))?;
+        Self::with_kernels(bundle, threads, Some(Kernels::best()))
+    }
+
+    /// [`new`](Self::new) on certain kernels; `None` leaves convolution and pooling to the engine.
+    pub fn with_kernels(bundle: &Bundle, threads: usize, kernels: Option<Kernels>) -> Result<Self, TrunkError> {
         let network =
             bundle.network().map_err(|e| TrunkError::Prepare { height: 0, width: 0, reason: e.to_string() })?;
-        let executor = match threads.min(std::thread::available_parallelism().map_or(1, usize::from)) {
-            0 | 1 => multithread::Executor::SingleThread,
-            n => multithread::Executor::multithread_with_name(n, "trunk"),
+        let threads = threads.clamp(1, std::thread::available_parallelism().map_or(1, usize::from));
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .thread_name(|i| format!("trunk-{i}"))
+            .build()
+            .map_err(|e| TrunkError::Threads { threads, reason: e.to_string() })?;
+        let pool = Arc::new(pool);
+        let executor = match threads {
+            1 => multithread::Executor::SingleThread,
+            _ => multithread::Executor::MultiThread(pool.clone()),
         };
-        let run_options = RunOptions { executor: Some(executor), ..RunOptions::default() };
         Ok(Self {
-            model,
+            model: pool.install(|| read(&bundle.trunk_onnx, kernels)).map_err(|e| prepare_error(0, 0, &e))?,
             smallest_side: network.smallest_side(),
-            run_options,
+            run_options: RunOptions { executor: Some(executor), ..RunOptions::default() },
+            kernels,
+            threads: pool,
             plans: Mutex::new(PlanCache::new(PLANS_KEPT)),
         })
+    }
+
+    /// The name of the kernels it runs on.
+    pub fn kernels(&self) -> &'static str {
+        self.kernels.map_or("tract", Kernels::name)
     }
 
     /// Prepares the plan for one input size, so that the first frame does not pay for it.
@@ -126,7 +159,7 @@ impl Trunk {
         self.with_plan(height, width, |plan| {
             let failed = |e: &TractError| TrunkError::Run { height, width, reason: format!("{e:#}") };
             let input = Tensor::from_shape(&[1, 3, height, width], data).map_err(|e| failed(&e))?;
-            let outputs = plan.run(tvec!(input.into_tvalue())).map_err(|e| failed(&e))?;
+            let outputs = self.threads.install(|| plan.run(tvec!(input.into_tvalue()))).map_err(|e| failed(&e))?;
             maps(&outputs).map_err(|e| failed(&e))
         })
     }
@@ -164,12 +197,17 @@ fn prepare_error(height: usize, width: usize, error: &TractError) -> TrunkError 
 
 /// Reads the graph and puts our own operators into it. That happens on this form of the model: later, tract turns 1×1
 /// convolutions into products and fuses what a rewrite would want to see.
-fn read(onnx: &[u8]) -> TractResult<TypedModel> {
+fn read(onnx: &[u8], kernels: Option<Kernels>) -> TractResult<TypedModel> {
     // The names of the output's symbolic sides are for people; tract derives the sides itself.
     let reader = tract_onnx::onnx().with_ignore_output_shapes(true);
     let mut model = reader.model_for_read(&mut Cursor::new(onnx))?.into_typed()?;
     constants::rewrite(&mut model)?;
-    lrn::rewrite(&mut model)?;
+    lrn::rewrite(&mut model, kernels.unwrap_or(Kernels::best()))?;
+    if let Some(kernels) = kernels {
+        conv::rewrite(&mut model, kernels)?;
+        pool::rewrite(&mut model, kernels)?;
+    }
+    layout::rewrite(&mut model)?;
     Ok(model)
 }
 

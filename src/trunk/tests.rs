@@ -114,21 +114,47 @@ fn assert_close(name: &str, got: &[f32], want: &[f32], tolerance: f32) {
     assert!(worst <= tolerance * scale, "{name}[{at}]: got {}, want {}, scale {scale}", got[at], want[at]);
 }
 
+/// The engine's own kernels, and ours on every instruction set this processor has.
+fn kinds() -> Vec<Option<Kernels>> {
+    std::iter::once(None).chain(Kernels::available().into_iter().map(Some)).collect()
+}
+
 #[test]
-fn every_network_computes_what_its_layers_say_at_even_and_odd_sizes() {
+fn every_network_computes_what_its_layers_say_at_even_and_odd_sizes_on_all_kernels() {
     for network in ALL {
         let (bundle, weights) = bundle(network, Some(9), StorageType::F32);
-        let trunk = Trunk::new(&bundle, 1).unwrap();
+        let trunks: Vec<_> =
+            kinds().into_iter().map(|kind| (kind, Trunk::with_kernels(&bundle, 1, kind).unwrap())).collect();
         for (h, w) in if **network == VGG16 { vec![(32, 47)] } else { vec![(64, 96), (67, 89), (70, 51)] } {
-            let maps = trunk.run_planar(&image(h, w), h, w).unwrap();
             let want = reference(network, &weights, (3, h, w, image(h, w)));
-            let name = format!("{} {h}×{w}", network.name);
-            assert_eq!((maps.channels, maps.rows, maps.cols), (want[0].0, want[0].1, want[0].2), "{name}");
-            assert_eq!((maps.rows, maps.cols), network.map_size(h, w), "{name}");
-            assert_close(&name, &maps.conv5, &want[0].3, 1e-5);
-            let (scores, deltas) = maps.rpn.unwrap();
-            assert_close(&name, &scores, &want[1].3, 1e-5);
-            assert_close(&name, &deltas, &want[2].3, 1e-5);
+            for (kind, trunk) in &trunks {
+                let maps = trunk.run_planar(&image(h, w), h, w).unwrap();
+                let name = format!("{} {h}×{w} on {}", network.name, kind.map_or("tract", Kernels::name));
+                assert_eq!((maps.channels, maps.rows, maps.cols), (want[0].0, want[0].1, want[0].2), "{name}");
+                assert_eq!((maps.rows, maps.cols), network.map_size(h, w), "{name}");
+                assert_close(&name, &maps.conv5, &want[0].3, 1e-5);
+                let (scores, deltas) = maps.rpn.unwrap();
+                assert_close(&name, &scores, &want[1].3, 1e-5);
+                assert_close(&name, &deltas, &want[2].3, 1e-5);
+            }
+        }
+    }
+}
+
+#[test]
+fn all_layers_run_on_our_kernels_and_maps_change_layout_only_at_the_ends() {
+    for network in ALL {
+        let (bundle, _) = bundle(network, Some(9), StorageType::F16);
+        let model = read(&bundle.trunk_onnx, Some(Kernels::best())).unwrap().into_decluttered().unwrap();
+        let count = |name: &str| model.nodes().iter().filter(|n| n.op.name() == name).count();
+        let layers = |kind: fn(&Layer) -> bool| network.trunk.iter().filter(|l| kind(l)).count();
+        // Three more of the RPN.
+        assert_eq!(count("EdgeRcnnConv"), layers(|l| matches!(l, Layer::Conv { .. })) + 3, "{}", network.name);
+        assert_eq!(count("EdgeRcnnMaxPool"), layers(|l| matches!(l, Layer::MaxPool { .. })), "{}", network.name);
+        // The picture in; the map, scores and deltas out.
+        assert_eq!(count("EdgeRcnnLayout"), 4, "{}", network.name);
+        for gone in ["Conv", "MaxPool", "Max", "EinSum"] {
+            assert_eq!(count(gone), 0, "{gone} in {}", network.name);
         }
     }
 }
@@ -207,7 +233,8 @@ fn run_alone(layer: Layer, image: &[f32], height: usize, width: usize) -> Maps {
     weights.insert("conv5.weight", WeightTensor { shape: vec![6, 3, 1, 1], data });
     weights.insert("conv5.bias", WeightTensor { shape: vec![6], data: vec![0.0; 6] });
     let onnx = crate::model::onnx::trunk_onnx(&network, &weights, StorageType::F32).unwrap();
-    let mut plan = Plan::new(&read(&onnx).unwrap(), &RunOptions::default(), height, width).unwrap();
+    let mut plan =
+        Plan::new(&read(&onnx, Some(Kernels::best())).unwrap(), &RunOptions::default(), height, width).unwrap();
     let input = Tensor::from_shape(&[1, 3, height, width], image).unwrap();
     let mut maps = maps(&plan.run(tvec!(input.into_tvalue())).unwrap()).unwrap();
     let negative = maps.conv5.split_off(maps.conv5.len() / 2);
@@ -219,7 +246,7 @@ fn run_alone(layer: Layer, image: &[f32], height: usize, width: usize) -> Maps {
 fn every_lrn_becomes_one_operator_and_nothing_of_the_chain_stays() {
     for network in ALL {
         let (bundle, _) = bundle(network, Some(9), StorageType::F16);
-        let model = read(&bundle.trunk_onnx).unwrap().into_decluttered().unwrap();
+        let model = read(&bundle.trunk_onnx, Some(Kernels::best())).unwrap().into_decluttered().unwrap();
         let count = |name: &str| model.nodes().iter().filter(|n| n.op.name() == name).count();
         let layers = network.trunk.iter().filter(|l| matches!(l, Layer::Lrn { .. })).count();
         assert_eq!(count("EdgeRcnnLrn"), layers, "{}", network.name);

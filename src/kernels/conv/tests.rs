@@ -1,0 +1,113 @@
+//! Every instruction set this processor has, and both methods, against the sum in f64.
+
+use super::*;
+use rand::{RngExt, SeedableRng};
+
+fn random(len: usize, seed: u64) -> Vec<f32> {
+    let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
+    (0..len).map(|_| rng.random_range(-1.0f32..1.0)).collect()
+}
+
+/// The definition, one output at a time.
+fn plain(shape: &ConvShape, weight: &[f32], bias: &[f32], x: &[f32], rows: usize, cols: usize) -> Vec<f64> {
+    let (inputs, outputs, side) = (shape.input / shape.groups, shape.output / shape.groups, shape.kernel);
+    let mut out = Vec::new();
+    for (r, c) in (0..shape.out_len(rows)).flat_map(|r| (0..shape.out_len(cols)).map(move |c| (r, c))) {
+        for o in 0..shape.output {
+            let mut sum = f64::from(bias[o]);
+            for (tap, i) in (0..side * side).flat_map(|tap| (0..inputs).map(move |i| (tap, i))) {
+                let row = (r * shape.stride + tap / side).wrapping_sub(shape.pad);
+                let col = (c * shape.stride + tap % side).wrapping_sub(shape.pad);
+                if row < rows && col < cols {
+                    let x = x[(row * cols + col) * shape.input + o / outputs * inputs + i];
+                    sum += f64::from(x) * f64::from(weight[(o * inputs + i) * side * side + tap]);
+                }
+            }
+            out.push(sum);
+        }
+    }
+    out
+}
+
+fn shape(input: usize, output: usize, kernel: usize, stride: usize, pad: usize, groups: usize) -> ConvShape {
+    ConvShape { input, output, kernel, stride, pad, groups }
+}
+
+/// All kinds in the five networks with fewer channels, and sizes around those of tiles and vectors.
+fn cases() -> Vec<(ConvShape, usize, usize)> {
+    vec![
+        (shape(3, 96, 7, 2, 3, 1), 19, 33),
+        (shape(3, 33, 7, 2, 0, 1), 20, 31),
+        (shape(3, 31, 11, 4, 5, 1), 29, 67),
+        (shape(8, 40, 5, 1, 2, 2), 7, 17),
+        (shape(6, 9, 3, 1, 1, 3), 5, 3),
+        (shape(1, 1, 1, 1, 0, 1), 1, 1),
+        (shape(37, 18, 1, 1, 0, 1), 13, 21),
+        (shape(5, 36, 1, 2, 0, 1), 9, 8),
+        (shape(4, 65, 3, 2, 2, 1), 6, 11),
+        (shape(2, 3, 4, 3, 1, 1), 14, 9),
+        (shape(16, 16, 3, 1, 1, 1), 1, 1),
+        (shape(17, 33, 3, 1, 1, 1), 9, 13),
+        (shape(32, 64, 3, 1, 0, 1), 6, 70),
+        (shape(40, 20, 3, 1, 2, 1), 12, 5),
+        (shape(16, 48, 5, 2, 2, 1), 23, 31),
+        (shape(19, 34, 5, 2, 1, 1), 10, 8),
+        (shape(16, 16, 5, 2, 0, 1), 5, 6),
+        (shape(64, 32, 3, 1, 1, 1), 66, 67),
+    ]
+}
+
+#[track_caller]
+fn check(conv: &Conv, relu: bool, tolerance: f64, weight: &[f32], bias: &[f32], rows: usize, cols: usize) {
+    let shape = conv.shape();
+    let x = random(rows * cols * shape.input, 3);
+    let mut out = vec![f32::NAN; shape.out_len(rows) * shape.out_len(cols) * shape.output];
+    let mut scratch = Scratch::default();
+    // A scratch that has been used holds what the run before left there.
+    for seed in [4, 3] {
+        conv.run(&random(x.len(), seed), rows, cols, relu, &mut scratch, &mut out);
+    }
+    let want = plain(shape, weight, bias, &x, rows, cols);
+    let scale = want.iter().fold(0f64, |m, v| m.max(v.abs()));
+    for (i, (got, want)) in out.iter().zip(&want).enumerate() {
+        let want = if relu { want.max(0.0) } else { *want };
+        let name = format!("{} {} {shape:?} {rows}×{cols}", conv.kernels.name(), conv.method());
+        assert!((f64::from(*got) - want).abs() <= tolerance * scale, "{name} at {i}: got {got}, want {want}");
+    }
+}
+
+#[test]
+fn every_instruction_set_and_method_agrees_with_the_sum_in_f64() {
+    for kernels in Kernels::available() {
+        for (shape, rows, cols) in cases() {
+            let (weight, bias) = (random(shape.weights(), 1), random(shape.output, 2));
+            let mut methods = vec![(false, 1e-5)];
+            if Winograd::supports(&shape) {
+                methods.push((true, 1e-4));
+            }
+            for (winograd, tolerance) in methods {
+                let conv = Conv::with_method(kernels, shape, &weight, &bias, winograd);
+                for relu in [false, true] {
+                    check(&conv, relu, tolerance, &weight, &bias, rows, cols);
+                }
+            }
+        }
+    }
+    for name in Kernels::NAMES.iter().filter(|n| Kernels::by_name(n).is_none()) {
+        eprintln!("skipped: this processor has no {name}");
+    }
+}
+
+#[test]
+fn a_map_smaller_than_the_kernel_gives_nothing() {
+    let shape = shape(3, 4, 7, 2, 0, 1);
+    let conv = Conv::new(Kernels::best(), shape, &random(shape.weights(), 1), &random(4, 2));
+    conv.run(&random(3 * 5 * 9, 3), 5, 9, true, &mut Scratch::default(), &mut []);
+}
+
+#[test]
+fn scalar_kernels_keep_to_the_definition() {
+    let shape = shape(32, 32, 3, 1, 1, 1);
+    let (weight, bias) = (random(shape.weights(), 1), random(32, 2));
+    assert_eq!(Conv::new(Kernels::scalar(), shape, &weight, &bias).method(), "direct");
+}

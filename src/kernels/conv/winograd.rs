@@ -1,0 +1,333 @@
+//! Winograd's convolution F(4×4, 3×3): 36 multiplications where the definition has 144 (Lavin & Gray 2015, §4).
+//!
+//! ```text
+//! for each 4×4 tile of the output, from the 6×6 pixels d it depends on:    Y = Aᵀ [ (G g Gᵀ) ⊙ (Bᵀ d B) ] A
+//! ```
+//!
+//! The product ⊙ is summed over channels, so for each of the 36 places of a tile it is a product of matrices (tiles ×
+//! channels) · (channels × outputs), which runs on the same tile code as everything else. The three matrices follow from the
+//! points where the polynomials are evaluated, here 0, ±√½, ±√2 and ∞: with them errors stay several times smaller than
+//! with the usual whole numbers, and the constants in Bᵀ are still 1, ½, 2 and 2½ but for two factors.
+//!
+//! A 5×5 convolution of step 2 is the sum of four 3×3 ones of step 1: over pixels of even and odd row and column. They are
+//! four times as many channels to this method, and 36·4 multiplications replace 400.
+//!
+//! Layout: transformed inputs `[36][tile][phase, channel]`, products `[36][tile][output]`, for a block of tile rows.
+//!
+//! 1. Blocks small enough that one of the 36 left factors stays in a second-level cache while all panels pass by.
+//! 2. Distances between the 36 matrices are odd numbers of cache lines: their writes do not fall into one cache set.
+//! 3. Measured on one core of a Zen 4 at 600×1000: see `benches/NOTES.md`.
+#![allow(unsafe_code)]
+
+use rayon::prelude::*;
+
+use super::super::buffer::Buffer;
+use super::super::choice::Kernels;
+use super::super::simd::{Simd, Work, load_some, store_some};
+use super::super::tile::{Finish, Left, Panels, rows};
+use super::{ConvShape, Scratch, Task};
+
+/// Side of a tile of outputs.
+const OUT: usize = 4;
+/// Side of the pixels it depends on.
+const IN: usize = 6;
+/// Products per tile and channel pair.
+const POINTS: usize = IN * IN;
+/// Tiles worked on at a time: a left factor of 400 channels then takes 300 KB.
+const BLOCK: usize = 192;
+/// The points √½ and √2; minus, 0 and ∞ go without saying.
+const A: f64 = std::f64::consts::FRAC_1_SQRT_2;
+const B: f64 = std::f64::consts::SQRT_2;
+
+/// Transformed and packed weights, one right factor for each of the 36 places.
+#[derive(Debug, Clone)]
+pub struct Winograd {
+    points: Vec<Panels>,
+    bias: Buffer,
+    /// What lies outside of the map: a pixel of zeros.
+    outside: Buffer,
+    /// Pixels between those that a 3×3 convolution sees; its square is the number of phases.
+    stride: usize,
+}
+
+impl Winograd {
+    /// Whether a convolution is of the kind that this method computes, and so many channels that it gains.
+    pub fn supports(shape: &ConvShape) -> bool {
+        matches!((shape.kernel, shape.stride), (3, 1) | (5, 2))
+            && shape.groups == 1
+            && shape.input.min(shape.output) >= 16
+    }
+
+    /// Transforms and packs `[output, input, kernel, kernel]`.
+    pub fn new(kernels: Kernels, shape: ConvShape, weight: &[f32], bias: &[f32]) -> Self {
+        let ConvShape { input, output, kernel, stride, .. } = shape;
+        let phases = stride * stride;
+        let mut points = vec![Panels::zeros(kernels, phases * input, output); POINTS];
+        for (i, weight) in weight.chunks_exact(kernel * kernel).enumerate() {
+            let (n, channel) = (i / input, i % input);
+            for phase in 0..phases {
+                // The 3×3 kernel that this phase sees: every `stride`th tap, zero where the kernel ends.
+                let tap = |row: usize, col: usize| match (row * stride + phase / stride, col * stride + phase % stride)
+                {
+                    (y, x) if y < kernel && x < kernel => f64::from(weight[y * kernel + x]),
+                    _ => 0.0,
+                };
+                for (value, panels) in weight_transform(tap).into_iter().zip(&mut points) {
+                    *panels.at_mut(phase * input + channel, n) = value;
+                }
+            }
+        }
+        let mut padded = Buffer::zeros(points[0].count() * kernels.panel_width());
+        padded[..output].copy_from_slice(bias);
+        Self { points, bias: padded, outside: Buffer::zeros(input), stride }
+    }
+
+    pub(super) fn run(&self, task: &Task, x: &[f32], scratch: &mut Scratch, out: &mut [f32]) {
+        let (tile_rows, tile_cols) = (task.out_rows.div_ceil(OUT), task.out_cols.div_ceil(OUT));
+        let blocks = (tile_rows * tile_cols).div_ceil(BLOCK).min(tile_rows);
+        for i in 0..blocks {
+            let (first, end) = (tile_rows * i / blocks, tile_rows * (i + 1) / blocks);
+            let line = task.out_cols * task.shape.output;
+            let out = &mut out[OUT * first * line..(OUT * end * line).min(task.out_rows * line)];
+            self.run_block(&Block::new(self, task, first, end - first, tile_cols), x, scratch, out);
+        }
+    }
+
+    fn run_block(&self, block: &Block, x: &[f32], scratch: &mut Scratch, out: &mut [f32]) {
+        let kernels = block.task.kernels;
+        scratch.input.resize(POINTS * block.input_stride);
+        let inputs = Shared(scratch.input.as_mut_ptr());
+        (0..block.rows)
+            .into_par_iter()
+            .for_each(|row| kernels.run(InputRow { block, x, outside: &self.outside, row, inputs }));
+
+        scratch.products.resize(POINTS * block.product_stride);
+        let products = scratch.products.par_chunks_exact_mut(block.product_stride).zip(&self.points);
+        products.enumerate().for_each(|(point, (out, weights))| {
+            let data = &scratch.input[point * block.input_stride..][..block.input_stride];
+            kernels.run(Product { block, data, weights, out });
+        });
+
+        let line = OUT * block.task.out_cols * block.task.shape.output;
+        let products = &scratch.products[..];
+        out.par_chunks_mut(line).enumerate().for_each(|(row, out)| {
+            kernels.run(OutputRow { block, products, bias: &self.bias, row, out });
+        });
+    }
+}
+
+/// G g Gᵀ, in f64. Row p of G is (1, p, p²)/M'(p), M the product of all differences to points; the last row is for ∞.
+fn weight_transform(tap: impl Fn(usize, usize) -> f64) -> [f32; POINTS] {
+    let g = |v: [f64; 3]| {
+        let even = [0.5, 2.0].map(|square| v[0] + square * v[2]);
+        let odd = [A, B].map(|point| point * v[1]);
+        let ([ea, eb], [oa, ob]) = (even, odd);
+        [v[0], (ea + oa) / -1.5, (ea - oa) / -1.5, (eb + ob) / 6.0, (eb - ob) / 6.0, v[2]]
+    };
+    let half = [0, 1, 2].map(|col| g([0, 1, 2].map(|row| tap(row, col))));
+    let mut out = [0.0; POINTS];
+    for (row, out) in out.chunks_exact_mut(IN).enumerate() {
+        for (out, value) in out.iter_mut().zip(g(half.map(|h| h[row]))) {
+            *out = value as f32;
+        }
+    }
+    out
+}
+
+/// Bᵀ d.
+#[inline(always)]
+fn input_transform<S: Simd>(simd: S, d: [S::F32; IN]) -> [S::F32; IN] {
+    let c = |v: f64| simd.splat(v as f32);
+    let u = simd.mul_add(c(-2.0), d[2], d[4]);
+    let v = simd.mul(c(A), simd.mul_add(c(-2.0), d[1], d[3]));
+    let s = simd.mul_add(c(-0.5), d[2], d[4]);
+    let t = simd.mul(c(B), simd.mul_add(c(-0.5), d[1], d[3]));
+    let first = simd.mul_add(c(-2.5), d[2], simd.add(d[0], d[4]));
+    let last = simd.mul_add(c(-2.5), d[3], simd.add(d[1], d[5]));
+    [first, simd.add(u, v), simd.sub(u, v), simd.add(s, t), simd.sub(s, t), last]
+}
+
+/// Aᵀ m.
+#[inline(always)]
+fn output_transform<S: Simd>(simd: S, m: [S::F32; IN]) -> [S::F32; OUT] {
+    let c = |v: f64| simd.splat(v as f32);
+    let (plus_a, minus_a) = (simd.add(m[1], m[2]), simd.sub(m[1], m[2]));
+    let (plus_b, minus_b) = (simd.add(m[3], m[4]), simd.sub(m[3], m[4]));
+    [
+        simd.add(m[0], simd.add(plus_a, plus_b)),
+        simd.mul_add(c(A), minus_a, simd.mul(c(B), minus_b)),
+        simd.mul_add(c(0.5), plus_a, simd.mul(c(2.0), plus_b)),
+        simd.mul_add(c(0.5 * A), minus_a, simd.mul_add(c(2.0 * B), minus_b, m[5])),
+    ]
+}
+
+/// Some rows of tiles, and the sizes of what is kept for them.
+struct Block<'a> {
+    task: &'a Task<'a>,
+    stride: usize,
+    /// First row of tiles, how many, and tiles in each.
+    first: usize,
+    rows: usize,
+    cols: usize,
+    /// From a tile's transformed input to the next one's; from a place's to the next's.
+    input_step: usize,
+    input_stride: usize,
+    /// The same of the products.
+    product_step: usize,
+    product_stride: usize,
+}
+
+impl<'a> Block<'a> {
+    fn new(winograd: &Winograd, task: &'a Task<'a>, first: usize, rows: usize, cols: usize) -> Self {
+        // Whole cache lines; not a power of two, at which the rows of a tile would share few sets of the cache.
+        let step = |len: usize| {
+            let lines = len.div_ceil(Buffer::LINE);
+            (lines + usize::from(lines.is_multiple_of(32))) * Buffer::LINE
+        };
+        let odd = |len: usize| ((len / Buffer::LINE) | 1) * Buffer::LINE;
+        let weights = &winograd.points[0];
+        // A vector of the last channels may reach beyond them.
+        let (input_step, product_step) = (step(weights.k() + Buffer::LINE - 1), step(weights.n()));
+        let tiles = rows * cols;
+        let (input_stride, product_stride) = (odd(tiles * input_step), odd(tiles * product_step));
+        let stride = winograd.stride;
+        Self { task, stride, first, rows, cols, input_step, input_stride, product_step, product_stride }
+    }
+}
+
+/// Memory that several threads write to, each to places of its own.
+#[derive(Clone, Copy)]
+struct Shared(*mut f32);
+
+// SAFETY: whoever writes through it does so at places of its own, see `InputRow`.
+unsafe impl Send for Shared {}
+// SAFETY: as above.
+unsafe impl Sync for Shared {}
+
+/// Transforms the input of one row of tiles.
+struct InputRow<'a> {
+    block: &'a Block<'a>,
+    x: &'a [f32],
+    outside: &'a [f32],
+    row: usize,
+    inputs: Shared,
+}
+
+impl Work for InputRow<'_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Block { task, stride, cols, input_step, input_stride, .. } = *self.block;
+        let (pixel, pad) = (task.shape.input, task.shape.pad);
+        for tile in 0..cols {
+            for phase in 0..stride * stride {
+                // Where place i of the tile lies along a side, if inside.
+                let at = |i: usize, tile: usize, phase: usize, len: usize| {
+                    (stride * (OUT * tile + i) + phase).checked_sub(pad).filter(|p| *p < len)
+                };
+                let mut pixels: [&[f32]; POINTS] = [self.outside; POINTS];
+                for (i, p) in pixels.iter_mut().enumerate() {
+                    let row = at(i / IN, self.block.first + self.row, phase / stride, task.rows);
+                    if let (Some(r), Some(c)) = (row, at(i % IN, tile, phase % stride, task.cols)) {
+                        *p = &self.x[(r * task.cols + c) * pixel..][..pixel];
+                    }
+                }
+                let to = (self.row * cols + tile) * input_step + phase * pixel;
+                for c in (0..pixel).step_by(S::LANES) {
+                    let len = S::LANES.min(pixel - c);
+                    let mut half = [[simd.splat(0.0); IN]; IN];
+                    for (col, half) in half.iter_mut().enumerate() {
+                        let mut d = [simd.splat(0.0); IN];
+                        for (row, d) in d.iter_mut().enumerate() {
+                            *d = load_some(simd, &pixels[row * IN + col][c..][..len]);
+                        }
+                        *half = input_transform(simd, d);
+                    }
+                    for row in 0..IN {
+                        let mut d = [simd.splat(0.0); IN];
+                        d.iter_mut().zip(&half).for_each(|(d, half)| *d = half[row]);
+                        for (col, v) in input_transform(simd, d).into_iter().enumerate() {
+                            let place = (row * IN + col) * input_stride + to + c;
+                            // SAFETY: `inputs` has 36 · input_stride numbers; this tile's begin at a multiple of
+                            // `input_step` inside of each place's stride, and `c` plus a vector is at most
+                            // `input_step` (see `Block::new`). No other task has this row of tiles.
+                            let out = unsafe { std::slice::from_raw_parts_mut(self.inputs.0.add(place), S::LANES) };
+                            simd.store(v, out);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The product of one of the 36 places.
+struct Product<'a> {
+    block: &'a Block<'a>,
+    data: &'a [f32],
+    weights: &'a Panels,
+    out: &'a mut [f32],
+}
+
+impl Work for Product<'_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let left = Left { data: self.data, step: self.block.input_step, runs: &[0], run: self.weights.k() };
+        let tiles = self.block.rows * self.block.cols;
+        let finish = Finish { bias: None, accumulate: false, relu: false };
+        for p in 0..self.weights.count() {
+            let panel = self.weights.panel(p);
+            rows(simd, &left, 0, tiles, panel, finish, &mut self.out[panel.first..], self.block.product_step);
+        }
+    }
+}
+
+/// Transforms the products of one row of tiles into four rows of pixels, fewer at the end.
+struct OutputRow<'a> {
+    block: &'a Block<'a>,
+    products: &'a [f32],
+    bias: &'a [f32],
+    row: usize,
+    out: &'a mut [f32],
+}
+
+impl Work for OutputRow<'_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Block { task, cols, product_step, product_stride, .. } = *self.block;
+        let pixel = task.shape.output;
+        let line = task.out_cols * pixel;
+        for tile in 0..cols {
+            let from = (self.row * cols + tile) * product_step;
+            for c in (0..pixel).step_by(S::LANES) {
+                let mut half = [[simd.splat(0.0); OUT]; IN];
+                for (col, half) in half.iter_mut().enumerate() {
+                    let mut m = [simd.splat(0.0); IN];
+                    for (row, m) in m.iter_mut().enumerate() {
+                        *m = simd.load(&self.products[(row * IN + col) * product_stride + from + c..]);
+                    }
+                    *half = output_transform(simd, m);
+                }
+                let bias = simd.load(&self.bias[c..]);
+                let len = S::LANES.min(pixel - c);
+                for (row, out) in self.out.chunks_exact_mut(line).enumerate() {
+                    let mut m = [simd.splat(0.0); IN];
+                    m.iter_mut().zip(&half).for_each(|(m, half)| *m = half[row]);
+                    let here = out[tile * OUT * pixel..].chunks_exact_mut(pixel);
+                    for (v, out) in output_transform(simd, m).into_iter().zip(here) {
+                        let mut v = simd.add(v, bias);
+                        if task.relu {
+                            v = simd.max(v, simd.splat(0.0));
+                        }
+                        store_some(simd, v, &mut out[c..][..len]);
+                    }
+                }
+            }
+        }
+    }
+}

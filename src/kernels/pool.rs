@@ -1,0 +1,101 @@
+//! Max pooling of channels-last maps, with Caffe's windows: they may overhang on all sides, and only what is inside of the
+//! map counts. Exact: the same on every instruction set.
+
+use rayon::prelude::*;
+
+use super::choice::Kernels;
+use super::simd::{Simd, Work, load_some, store_some};
+
+/// The windows, the same in both directions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct PoolShape {
+    /// Side.
+    pub kernel: usize,
+    /// From a window to the next.
+    pub stride: usize,
+    /// Pixels by which the first window begins before the map; less than the side.
+    pub pad: usize,
+}
+
+/// Rows, columns and channels of a map.
+pub type MapShape = [usize; 3];
+
+/// Pools `x` into `out`, whose rows and columns say how many windows there are.
+///
+/// # Panics
+///
+/// If a slice has another length than its shape says, or the channels differ, or a window lies outside of the map.
+pub fn max_pool(kernels: Kernels, pool: PoolShape, x: &[f32], from: MapShape, out: &mut [f32], to: MapShape) {
+    assert_eq!((x.len(), out.len()), (from.iter().product(), to.iter().product()), "maps of {from:?} and {to:?}");
+    assert_eq!(from[2], to[2], "channels");
+    for (len, windows) in [(from[0], to[0]), (from[1], to[1])] {
+        let last = windows.saturating_sub(1) * pool.stride;
+        assert!(pool.pad < pool.kernel && last < len + pool.pad, "{windows} windows of {pool:?} on {len}");
+    }
+    out.par_chunks_mut((to[1] * to[2]).max(1)).enumerate().for_each(|(row, out)| {
+        kernels.run(PoolRow { pool, x, from, row, out });
+    });
+}
+
+struct PoolRow<'a> {
+    pool: PoolShape,
+    x: &'a [f32],
+    from: MapShape,
+    row: usize,
+    out: &'a mut [f32],
+}
+
+impl Work for PoolRow<'_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let [rows, cols, channels] = self.from;
+        let PoolShape { kernel, stride, pad } = self.pool;
+        // The places of window `i` inside a side of `len`.
+        let inside = |i: usize, len: usize| (i * stride).saturating_sub(pad)..(i * stride + kernel - pad).min(len);
+        for (col, out) in self.out.chunks_exact_mut(channels).enumerate() {
+            for c in (0..channels).step_by(S::LANES) {
+                let mut most = simd.splat(f32::NEG_INFINITY);
+                for r in inside(self.row, rows) {
+                    for q in inside(col, cols) {
+                        let pixel = &self.x[(r * cols + q) * channels..][..channels];
+                        most = simd.max(load_some(simd, &pixel[c..]), most);
+                    }
+                }
+                store_some(simd, most, &mut out[c..]);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_instruction_set_takes_the_largest_of_what_is_inside() {
+        for (kernel, stride, pad, channels) in [(3, 2, 1, 96), (3, 2, 0, 17), (2, 2, 0, 5), (3, 3, 2, 1), (5, 1, 2, 40)]
+        {
+            for (rows, cols) in [(5, 6), (7, 33), (12, 9)] {
+                let pool = PoolShape { kernel, stride, pad };
+                let to = [rows, cols].map(|n| crate::model::arch::pooled_len(n, kernel, stride, pad));
+                let x: Vec<f32> = (0..rows * cols * channels).map(|i| (i * 7919 % 1009) as f32 - 500.0).collect();
+                let want = (0..to[0] * to[1] * channels).map(|i| {
+                    let (r, q, c) = (i / channels / to[1], i / channels % to[1], i % channels);
+                    let near = |at: usize, len| {
+                        (0..kernel).map(move |d| at * stride + d).filter(move |p| *p >= pad && p - pad < len)
+                    };
+                    let all = near(r, rows).flat_map(|r| near(q, cols).map(move |q| (r - pad) * cols + q - pad));
+                    all.map(|p| x[p * channels + c]).fold(f32::NEG_INFINITY, f32::max)
+                });
+                let want: Vec<f32> = want.collect();
+                for kernels in Kernels::available() {
+                    let mut out = vec![0.0; want.len()];
+                    max_pool(kernels, pool, &x, [rows, cols, channels], &mut out, [to[0], to[1], channels]);
+                    assert_eq!(out, want, "{} {pool:?} {rows}×{cols}×{channels}", kernels.name());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! One vector of f32 on every kind of processor, so that a kernel is written once.
+//!
+//! A kernel is a [`Work`]: generic over [`Simd`], run by [`Kernels::run`](super::Kernels::run), which compiles it once per
+//! instruction set. The value that implements [`Simd`] proves that the processor has the instructions (it can only be had
+//! from its `new`), so vector arithmetic is safe code; loads and stores go through slices, but for those of the innermost
+//! loop of the tile.
+//!
+//! Numeric contract: all operations are IEEE single precision; `mul_add` rounds once where the processor has fused
+//! multiply-add and twice elsewhere (portable code), so results differ between instruction sets in the last bits.
+#![allow(unsafe_code)]
+
+#[cfg(target_arch = "x86_64")]
+pub mod avx2;
+#[cfg(target_arch = "x86_64")]
+pub mod avx512;
+#[cfg(target_arch = "aarch64")]
+pub mod neon;
+pub mod portable;
+
+/// An instruction set's vector of [`LANES`](Self::LANES) f32, and the tile it computes best.
+pub trait Simd: Copy + Send + Sync + 'static {
+    /// The vector.
+    type F32: Copy;
+    /// Numbers in a vector.
+    const LANES: usize;
+    /// Rows of a tile of two vectors that fits into the registers.
+    const ROWS: usize;
+
+    /// All lanes `x`.
+    fn splat(self, x: f32) -> Self::F32;
+    /// The first lanes of a slice.
+    ///
+    /// # Panics
+    ///
+    /// If the slice is shorter than a vector.
+    fn load(self, x: &[f32]) -> Self::F32;
+    /// Writes to the beginning of a slice.
+    ///
+    /// # Panics
+    ///
+    /// If the slice is shorter than a vector.
+    fn store(self, v: Self::F32, out: &mut [f32]);
+    /// All lanes the number at `x`.
+    ///
+    /// # Safety
+    ///
+    /// `x` must be readable.
+    unsafe fn splat_at(self, x: *const f32) -> Self::F32;
+    /// A vector from memory of any alignment.
+    ///
+    /// # Safety
+    ///
+    /// `LANES` numbers must be readable at `x`.
+    unsafe fn load_at(self, x: *const f32) -> Self::F32;
+    /// `a + b`.
+    fn add(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// `a - b`.
+    fn sub(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// `a · b`.
+    fn mul(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// `a / b`.
+    fn div(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// The larger.
+    fn max(self, a: Self::F32, b: Self::F32) -> Self::F32;
+    /// `√a`.
+    fn sqrt(self, a: Self::F32) -> Self::F32;
+    /// `a · b + c`.
+    fn mul_add(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32;
+}
+
+/// Something to compute with whatever vectors the processor has. Implementations of `run` are `#[inline(always)]`, as is
+/// all they call, so that they are compiled for the instruction set they run on.
+pub trait Work {
+    /// What comes out.
+    type Out;
+    /// Computes.
+    fn run<S: Simd>(self, simd: S) -> Self::Out;
+}
+
+/// Lanes of the widest vectors.
+pub const MOST_LANES: usize = 16;
+
+/// The first lanes of a slice that may be too short; the missing are zero.
+#[inline(always)]
+pub fn load_some<S: Simd>(simd: S, x: &[f32]) -> S::F32 {
+    if x.len() >= S::LANES {
+        return simd.load(x);
+    }
+    let mut all = [0.0; MOST_LANES];
+    all[..x.len()].copy_from_slice(x);
+    simd.load(&all)
+}
+
+/// Writes as much of a vector as there is room for.
+#[inline(always)]
+pub fn store_some<S: Simd>(simd: S, v: S::F32, out: &mut [f32]) {
+    if out.len() >= S::LANES {
+        return simd.store(v, out);
+    }
+    let mut all = [0.0; MOST_LANES];
+    simd.store(v, &mut all);
+    let len = out.len();
+    out.copy_from_slice(&all[..len]);
+}
