@@ -68,8 +68,8 @@ pub enum DecodeError {
     },
     /// A raw frame is shorter than its size asks for.
     #[error(
-        "has {got} bytes where a {format} frame of {width}×{height} has {wanted}; give the size and format that the \
-         writer sends"
+        "has {got} bytes where a {format} frame of {width}×{height} with rows of {stride} bytes has {wanted}; give the \
+         size and format that the writer sends"
     )]
     FrameSize {
         /// Name of the pixel format.
@@ -78,6 +78,8 @@ pub enum DecodeError {
         width: usize,
         /// Rows.
         height: usize,
+        /// Bytes from row to row.
+        stride: usize,
         /// Bytes such a frame has.
         wanted: usize,
         /// Bytes there are.

@@ -61,7 +61,7 @@ pub fn frame(input: &mut dyn BufRead, layout: Layout, to: &mut Vec<u8>) -> io::R
 
 /// Reads the bytes of one frame.
 pub fn raw(input: &mut dyn BufRead, layout: Layout, to: &mut Vec<u8>) -> io::Result<Part> {
-    let wanted = layout.format.bytes(layout.width, layout.height).unwrap_or(0);
+    let wanted = layout.bytes().unwrap_or(0);
     to.resize(wanted, 0);
     Ok(match fill(input, to)? {
         0 => Part::End,
