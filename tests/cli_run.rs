@@ -3,88 +3,19 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
-use std::io::{BufRead, BufReader, Cursor, Read, Write};
+use std::io::{BufRead, BufReader, Cursor, Read};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::process::Stdio;
+use std::time::Duration;
 
 use edge_rcnn::source::Synthetic;
 use image::{ImageFormat, Rgb, RgbImage};
 use serde_json::Value;
 
-/// Small inputs and few regions: these tests are about everything but the network.
-const FAST: [&str; 6] = ["--scale", "64", "--proposals", "20", "--threads", "1"];
+#[path = "common/running.rs"]
+mod running;
 
-fn command(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_edge-rcnn"));
-    command.env_remove("RUST_LOG").arg("run").args(FAST).args(args);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command
-}
-
-/// What a run that ended has said.
-struct Said {
-    lines: Vec<Value>,
-    code: i32,
-    log: String,
-}
-
-impl Said {
-    fn of(&self, kind: &str) -> Vec<&Value> {
-        self.lines.iter().filter(|l| l["type"] == kind).collect()
-    }
-
-    fn bye(&self) -> &Value {
-        self.lines.last().filter(|l| l["type"] == "bye").unwrap_or_else(|| panic!("no bye: {}", self.log))
-    }
-}
-
-/// Gives the bytes to standard input and waits for the end.
-fn run(args: &[&str], input: &[u8]) -> Said {
-    let mut child = command(args).stdin(Stdio::piped()).spawn().unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    let input = input.to_vec();
-    // The program may end before it has read everything.
-    let writer = thread::spawn(move || drop(stdin.write_all(&input)));
-    let output = child.wait_with_output().unwrap();
-    writer.join().unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    let lines: Vec<Value> = text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
-    let said = Said { lines, code: output.status.code().unwrap(), log: String::from_utf8(output.stderr).unwrap() };
-    if !said.lines.is_empty() {
-        well_formed(&said);
-    }
-    said
-}
-
-/// What holds for every complete run.
-fn well_formed(said: &Said) {
-    let first = &said.lines[0];
-    assert_eq!((&first["type"], &first["schema"]), (&"hello".into(), &"edge-rcnn/1".into()));
-    assert_eq!(said.bye()["schema"], "edge-rcnn/1");
-    let mut size = None;
-    for line in &said.lines {
-        assert!(line["t"].as_str().unwrap().ends_with('Z') && line["t_mono_us"].is_u64(), "{line}");
-        if line["type"] == "status" {
-            size = Some((line["width"].as_f64().unwrap(), line["height"].as_f64().unwrap()));
-        }
-        if line["type"] == "frame" {
-            let (width, height) = size.unwrap_or_else(|| panic!("a frame before its size: {line}"));
-            for found in line["detections"].as_array().unwrap() {
-                let corner = |i: usize| found["box"][i].as_f64().unwrap();
-                assert!(0.0 <= corner(0) && corner(0) < corner(2) && corner(2) <= width, "{line}");
-                assert!(0.0 <= corner(1) && corner(1) < corner(3) && corner(3) <= height, "{line}");
-            }
-            let stages: f64 = line["stage_ms"].as_object().unwrap().values().map(|v| v.as_f64().unwrap()).sum();
-            let latency = line["latency_ms"].as_f64().unwrap();
-            assert!(stages < latency + 1.0 && latency < 50.0 + 1.3 * stages, "{stages} of {latency} ms: {line}");
-        }
-    }
-    let bye = said.bye();
-    let dropped: u64 = bye["dropped"].as_object().unwrap().values().map(|v| v.as_u64().unwrap()).sum();
-    assert_eq!(bye["captured"].as_u64().unwrap(), bye["frames"].as_u64().unwrap() + dropped, "{bye}");
-}
+use running::{Running, Said, command, run};
 
 fn pattern(width: u32, height: u32) -> RgbImage {
     RgbImage::from_fn(width, height, |x, y| Rgb([(x * 3) as u8, (y * 5) as u8, (x + y) as u8]))
@@ -107,46 +38,6 @@ fn y4m(width: usize, height: usize, frames: usize) -> Vec<u8> {
 
 fn photo() -> String {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/photos/astronaut.jpg").display().to_string()
-}
-
-/// A run that goes on, with its lines as they come.
-struct Running {
-    child: Child,
-    lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
-}
-
-impl Running {
-    fn start(args: &[&str]) -> Self {
-        let mut child = command(args).spawn().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        Self { child, lines }
-    }
-
-    fn next(&mut self) -> Value {
-        serde_json::from_str(&self.lines.next().unwrap().unwrap()).unwrap()
-    }
-
-    fn until(&mut self, kind: &str) -> Value {
-        loop {
-            let line = self.next();
-            if line["type"] == kind {
-                return line;
-            }
-        }
-    }
-
-    fn signal(&self, name: &str) {
-        let id = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-s", name, &id]).status().unwrap().success());
-    }
-
-    /// Exit code, what was logged, and how long the end took.
-    fn end(mut self) -> (i32, String, Duration) {
-        let started = Instant::now();
-        let mut log = String::new();
-        self.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
-        (self.child.wait().unwrap().code().unwrap(), log, started.elapsed())
-    }
 }
 
 #[test]

@@ -36,6 +36,11 @@ impl Failure {
         Self::said(66, error)
     }
 
+    /// The camera is not there or has gone (69, `EX_UNAVAILABLE`).
+    pub fn unavailable(error: impl Display) -> Self {
+        Self::said(69, error)
+    }
+
     /// A model or configuration is there but cannot be used (78, `EX_CONFIG`).
     pub fn config(error: impl Display) -> Self {
         Self::said(78, error)

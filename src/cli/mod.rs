@@ -6,6 +6,8 @@
 //! Standard output carries data only; everything said to people goes to standard error through `log`.
 
 mod ahead;
+#[cfg(feature = "camera")]
+mod cameras;
 mod compress;
 mod data;
 mod detect;
@@ -37,7 +39,7 @@ pub use failure::Failure;
     // Of an option given twice the last counts, so that an alias can be overridden.
     args_override_self = true,
     after_help = "Exit codes: 0 done (also when the reader of the output goes away), 1 failure while running, \
-                  2 wrong usage, 66 input or model missing, 78 unusable model or configuration."
+                  2 wrong usage, 66 input or model missing, 69 no camera, 78 unusable model or configuration."
 )]
 struct Cli {
     #[command(flatten)]
@@ -49,6 +51,9 @@ struct Cli {
 /// The verbs.
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// List the cameras of this system, what they offer, and what is wrong with them
+    #[cfg(feature = "camera")]
+    Cameras(cameras::Args),
     /// Make a model smaller and faster: truncated SVD of its fully connected layers
     Compress(compress::Args),
     /// Find objects in pictures
@@ -70,6 +75,8 @@ enum Command {
 
 fn run(command: Command) -> Result<(), Failure> {
     match command {
+        #[cfg(feature = "camera")]
+        Command::Cameras(args) => cameras::run(args),
         Command::Compress(args) => compress::run(args),
         Command::Detect(args) => detect::run(args),
         Command::Eval(args) => eval::run(args),

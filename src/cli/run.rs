@@ -80,6 +80,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
             log::warn!("{e}");
             return Ok(());
         }
+        Err(e @ RunError::Unavailable(_)) => return Err(Failure::unavailable(e)),
         Err(e) => return Err(Failure::runtime(e)),
     };
     let (captured, frames) = (summary.captured, summary.frames);

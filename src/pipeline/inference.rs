@@ -13,7 +13,8 @@ pub(super) fn run(shared: &Shared, look: &mut dyn Look, events: &Sender<Event>) 
     let mut picture = Picture { width: 0, height: 0, rgb: Vec::new() };
     // What was dropped since the last frame that reached the output.
     let mut missed = Drops::default();
-    while let Some(Taken { frame, replaced }) = shared.ring.take() {
+    while let Some(Taken { frame, replaced, missed: useless }) = shared.ring.take() {
+        missed.merge(&useless);
         shared.drop_frames(&mut missed, Cause::Busy, replaced);
         let going_on = match look_at(shared, &frame, &mut picture, look) {
             Ok(seen) => deliver(shared, seen, &mut missed, events),
@@ -51,6 +52,8 @@ fn look_at(
     Ok(Seen {
         seq: frame.seq,
         captured: frame.captured,
+        stamp: frame.stamp,
+        camera: frame.camera.clone(),
         path: frame.path.clone(),
         format: frame.layout.format,
         width: picture.width,

@@ -32,7 +32,7 @@ use crate::clock::Clock;
 use crate::detector::{Detected, Detector, DetectorError};
 use crate::frame::Picture;
 use crate::sink::stream::Hello;
-use crate::source::{Source, Stop};
+use crate::source::{Source, SourceError, Stop};
 
 pub use counts::{Cause, Drops};
 pub use output::Settings;
@@ -97,6 +97,9 @@ pub enum RunError {
     /// The source or the detector cannot go on.
     #[error("{0}")]
     Failed(String),
+    /// The camera has gone, and the run was not to go on without it.
+    #[error("{0}")]
+    Unavailable(String),
     /// A thread could not be started.
     #[error("cannot start a thread: {0}; is the system's limit of threads reached (ulimit -u)?")]
     Thread(io::Error),
@@ -115,16 +118,35 @@ struct Shared {
     live: bool,
     /// Says little about each single frame.
     endless: bool,
-    failure: Mutex<Option<String>>,
+    failure: Mutex<Option<Failure>>,
+}
+
+/// Why a run cannot go on.
+#[derive(Debug, Clone)]
+struct Failure {
+    why: String,
+    /// There is no camera.
+    unavailable: bool,
+}
+
+impl From<Failure> for RunError {
+    fn from(Failure { why, unavailable }: Failure) -> Self {
+        if unavailable { Self::Unavailable(why) } else { Self::Failed(why) }
+    }
 }
 
 impl Shared {
-    /// Notes why the run cannot go on; the first reason counts.
-    fn fail(&self, why: String) {
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(why);
+    /// The source cannot go on.
+    fn fail(&self, error: &SourceError) {
+        self.note(Failure { why: error.to_string(), unavailable: error.is_unavailable() });
     }
 
-    fn failure(&self) -> Option<String> {
+    /// Notes why the run cannot go on; the first reason counts.
+    fn note(&self, failure: Failure) {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(failure);
+    }
+
+    fn failure(&self) -> Option<Failure> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -149,7 +171,7 @@ pub fn run(parts: Parts, hello: Hello, settings: Settings) -> Result<Summary, Ru
     spawn("inference", &shared, over, move |shared| inference::run(shared, look.as_mut(), &events))?;
     spawn("output", &shared, |shared| shared.ring.close(), move |_| drop(finished.send(output.run(&results))))?;
     let summary = wait(&shared, &end, &impatient)?;
-    shared.failure().map_or(Ok(summary), |why| Err(RunError::Failed(why)))
+    shared.failure().map_or(Ok(summary), |failure| Err(failure.into()))
 }
 
 /// Starts a thread; `then` tells the others when it ends, also when it breaks down.
@@ -162,7 +184,8 @@ fn spawn(
     let shared = Arc::clone(shared);
     let run = move || {
         if catch_unwind(AssertUnwindSafe(|| body(&shared))).is_err() {
-            shared.fail(format!("the {name} thread broke down; please report the message above"));
+            let why = format!("the {name} thread broke down; please report the message above");
+            shared.note(Failure { why, unavailable: false });
         }
         then(&shared);
     };
@@ -176,8 +199,8 @@ fn wait(shared: &Shared, end: &Receiver<io::Result<Summary>>, events: &Sender<Ev
         match end.recv_timeout(Duration::from_millis(20)) {
             Ok(result) => return Ok(result?),
             Err(RecvTimeoutError::Disconnected) => {
-                let why = shared.failure().unwrap_or_else(|| "the output thread ended early".into());
-                return Err(RunError::Failed(why));
+                let early = || RunError::Failed("the output thread ended early".into());
+                return Err(shared.failure().map_or_else(early, RunError::from));
             }
             Err(RecvTimeoutError::Timeout) if shared.stop.is_set() => {
                 shared.ring.close();

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crossbeam::channel::{Receiver, RecvTimeoutError};
@@ -14,7 +15,9 @@ use crate::clock::Moment;
 use crate::detector::Detected;
 use crate::frame::PixelFormat;
 use crate::sink::json::Found;
-use crate::sink::stream::{ByeLine, FrameLine, Hello, StatsLine, StreamLines};
+use crate::sink::stream::{AwayLine, ByeLine, CameraLine, FrameLine, Hello, StatsLine, StreamLines, StreamingLine};
+use crate::source::Stamp;
+use crate::source::camera::{Away, Granted};
 
 /// Messages about an endless source are at least so far apart.
 const BETWEEN_ERRORS: Duration = Duration::from_secs(1);
@@ -33,6 +36,7 @@ pub struct Settings {
 pub(super) enum Event {
     Seen(Seen),
     Trouble(String),
+    Away(Away),
     /// Inference is over, or takes too long for its last frame. Capture may still wait for a frame that nobody wants.
     End,
 }
@@ -41,6 +45,8 @@ pub(super) enum Event {
 pub(super) struct Seen {
     pub seq: u64,
     pub captured: Moment,
+    pub stamp: Stamp,
+    pub camera: Option<Arc<Granted>>,
     pub path: Option<PathBuf>,
     pub format: PixelFormat,
     pub width: usize,
@@ -60,8 +66,9 @@ pub(super) struct Output {
     settings: Settings,
     shared: Arc<Shared>,
     frames: u64,
-    /// Format and size the reader knows of.
+    /// Format, size and opening of the camera the reader knows of.
     known: Option<(PixelFormat, usize, usize)>,
+    camera: Option<Arc<Granted>>,
     /// Frames dropped since the last `frame` line.
     missed: Drops,
     latencies: Window,
@@ -75,6 +82,7 @@ struct Last {
     captured: u64,
     frames: u64,
     dropped: Drops,
+    times_corrected: u64,
 }
 
 impl Output {
@@ -89,9 +97,10 @@ impl Output {
             shared,
             frames: 0,
             known: None,
+            camera: None,
             missed: Drops::default(),
             latencies: Window::new(),
-            last_stats: Last { at, captured: 0, frames: 0, dropped: Drops::default() },
+            last_stats: Last { at, captured: 0, frames: 0, dropped: Drops::default(), times_corrected: 0 },
             last_error: None,
         })
     }
@@ -102,6 +111,7 @@ impl Output {
             match results.recv_timeout(self.until_stats()) {
                 Ok(Event::Seen(seen)) => self.seen(&seen)?,
                 Ok(Event::Trouble(message)) => self.trouble(&message)?,
+                Ok(Event::Away(away)) => self.away(&away)?,
                 Err(RecvTimeoutError::Timeout) => {}
                 Ok(Event::End) | Err(RecvTimeoutError::Disconnected) => return self.bye(),
             }
@@ -123,9 +133,9 @@ impl Output {
         self.latencies.add(latency_ms);
         self.missed.merge(&seen.missed);
         let known = Some((seen.format, seen.width, seen.height));
-        if self.known != known {
-            self.known = known;
-            self.lines.streaming(now, seen.width, seen.height, seen.format.name())?;
+        if self.known != known || !same_opening(self.camera.as_ref(), seen.camera.as_ref()) {
+            (self.known, self.camera) = (known, seen.camera.clone());
+            self.streaming(now, seen)?;
         }
         if self.settings.only_detections && seen.detected.detections.is_empty() {
             return Ok(());
@@ -141,6 +151,7 @@ impl Output {
         let dropped: Vec<_> = dropped.into_iter().filter(|(_, n)| *n > 0).collect();
         self.lines.frame(&FrameLine {
             captured: seen.captured,
+            ts_src: matches!(seen.stamp, Stamp::Dequeue | Stamp::Corrected).then_some("dequeue"),
             seq: seen.seq,
             frame: self.frames,
             path: seen.path.as_deref(),
@@ -156,6 +167,25 @@ impl Output {
         })
     }
 
+    fn streaming(&mut self, now: Moment, seen: &Seen) -> io::Result<()> {
+        let device = seen.camera.as_ref().map(|granted| granted.device.display().to_string());
+        let camera = seen.camera.as_ref().zip(device.as_ref()).map(|(granted, device)| CameraLine {
+            device,
+            card: &granted.card,
+            fourcc: granted.fourcc.to_string(),
+            stride: granted.layout.stride,
+            fps: granted.fps,
+        });
+        let (width, height, format) = (seen.width, seen.height, seen.format.name());
+        self.lines.streaming(now, &StreamingLine { width, height, format, camera })
+    }
+
+    fn away(&mut self, away: &Away) -> io::Result<()> {
+        let Away { lost, trouble, retry } = away;
+        let (reason, message) = (trouble.reason.as_str(), trouble.message.as_str());
+        self.lines.away(self.shared.clock.now(), &AwayLine { lost: *lost, reason, message, retry: *retry })
+    }
+
     fn trouble(&mut self, message: &str) -> io::Result<()> {
         let now = self.shared.clock.now();
         let soon = self.last_error.is_some_and(|last| now.mono.saturating_sub(last.mono) < BETWEEN_ERRORS);
@@ -169,7 +199,9 @@ impl Output {
 
     fn stats(&mut self) -> io::Result<()> {
         let (at, (captured, dropped)) = (self.shared.clock.now(), self.shared.counts.read());
-        let last = std::mem::replace(&mut self.last_stats, Last { at, captured, frames: self.frames, dropped });
+        let times_corrected = self.shared.counts.times_corrected.load(Ordering::Relaxed);
+        let now = Last { at, captured, frames: self.frames, dropped, times_corrected };
+        let last = std::mem::replace(&mut self.last_stats, now);
         self.lines.stats(
             at,
             &StatsLine {
@@ -178,6 +210,7 @@ impl Output {
                 frames: self.frames - last.frames,
                 latency_ms: self.latencies.close(),
                 dropped: &dropped.since(&last.dropped).named(),
+                times_corrected: times_corrected - last.times_corrected,
                 rss_mb: health::rss_mb(),
                 temp_c: health::temp_c(),
             },
@@ -186,8 +219,8 @@ impl Output {
 
     fn bye(&mut self) -> io::Result<Summary> {
         let failure = self.shared.failure();
-        if let Some(why) = &failure {
-            self.lines.error(self.shared.clock.now(), why)?;
+        if let Some(failure) = &failure {
+            self.lines.error(self.shared.clock.now(), &failure.why)?;
         }
         let reason = match (failure, self.shared.stop.signal()) {
             (Some(_), _) => "error",
@@ -199,9 +232,19 @@ impl Output {
             // A frame that inference did not finish in time, and those that waited behind it.
             dropped.add(Cause::Stop, captured.saturating_sub(self.frames + dropped.total()));
         }
-        let bye = ByeLine { reason, captured, frames: self.frames, dropped: &dropped.named() };
+        let times_corrected = self.shared.counts.times_corrected.load(Ordering::Relaxed);
+        let bye = ByeLine { reason, captured, frames: self.frames, dropped: &dropped.named(), times_corrected };
         self.lines.bye(self.shared.clock.now(), &bye)?;
         Ok(Summary { captured, frames: self.frames, dropped })
+    }
+}
+
+/// True for the same opening of the same camera, and for no camera at all.
+fn same_opening(a: Option<&Arc<Granted>>, b: Option<&Arc<Granted>>) -> bool {
+    match (a, b) {
+        (Some(a), Some(b)) => Arc::ptr_eq(a, b),
+        (None, None) => true,
+        _ => false,
     }
 }
 

@@ -10,6 +10,7 @@ use ringbuf::LocalRb;
 use ringbuf::storage::Heap;
 use ringbuf::traits::Observer;
 
+use super::counts::Drops;
 use crate::source::Frame;
 
 /// One filled, one waiting, one looked at.
@@ -27,6 +28,8 @@ struct State {
     free: LocalRb<Heap<Frame>>,
     /// Frames replaced by newer ones since the last was taken.
     replaced: u64,
+    /// Frames of no use between the last that was taken and the one that waits.
+    missed: Drops,
     /// No more frames will come.
     ended: bool,
     /// No more frames are wanted.
@@ -39,6 +42,8 @@ pub struct Taken {
     pub frame: Frame,
     /// How many it has replaced.
     pub replaced: u64,
+    /// Frames that came before it and were of no use.
+    pub missed: Drops,
 }
 
 impl Ring {
@@ -46,7 +51,8 @@ impl Ring {
     pub fn new(newest_wins: bool) -> Self {
         let mut free = LocalRb::new(BUFFERS);
         free.push_iter(std::iter::repeat_with(Frame::default).take(BUFFERS));
-        let state = State { ready: LocalRb::new(1), free, replaced: 0, ended: false, closed: false };
+        let state =
+            State { ready: LocalRb::new(1), free, replaced: 0, missed: Drops::default(), ended: false, closed: false };
         Self { state: Mutex::new(state), changed: Condvar::new(), newest_wins }
     }
 
@@ -56,8 +62,9 @@ impl Ring {
         self.lock().free.try_pop().unwrap_or_default()
     }
 
-    /// Hands a filled buffer on and calls `accepted` before anybody can take it. False if nobody wants it any more.
-    pub fn publish(&self, frame: Frame, accepted: impl FnOnce()) -> bool {
+    /// Hands a filled buffer on, with the account of what was `missed` before it, and calls `accepted` before anybody can
+    /// take it. False if nobody wants it any more.
+    pub fn publish(&self, frame: Frame, missed: &mut Drops, accepted: impl FnOnce()) -> bool {
         let mut state = self.lock();
         while !self.newest_wins && state.ready.is_full() && !state.closed {
             state = self.wait(state);
@@ -66,6 +73,7 @@ impl Ring {
             return false;
         }
         accepted();
+        state.missed.merge(&std::mem::take(missed));
         if let Some(older) = state.ready.push_overwrite(frame) {
             state.replaced += 1;
             let _ = state.free.try_push(older);
@@ -83,7 +91,8 @@ impl Ring {
             }
             if let Some(frame) = state.ready.try_pop() {
                 self.changed.notify_all();
-                return Some(Taken { frame, replaced: std::mem::take(&mut state.replaced) });
+                let (replaced, missed) = (std::mem::take(&mut state.replaced), std::mem::take(&mut state.missed));
+                return Some(Taken { frame, replaced, missed });
             }
             if state.ended {
                 return None;
@@ -134,7 +143,7 @@ mod tests {
         let mut frame = ring.buffer();
         frame.seq = seq;
         frame.bytes.resize(1000, 0);
-        ring.publish(frame, || ())
+        ring.publish(frame, &mut Drops::default(), || ())
     }
 
     #[test]
@@ -167,7 +176,7 @@ mod tests {
             frame.seq = seq;
             frame.bytes.resize(1000, 0);
             seen.insert(frame.bytes.as_ptr());
-            ring.publish(frame, || ());
+            ring.publish(frame, &mut Drops::default(), || ());
             if seq % 3 == 0 {
                 ring.give_back(ring.take().unwrap().frame);
             }

@@ -6,7 +6,7 @@ use super::*;
 use crate::clock::SystemClock;
 use crate::frame::{Layout, PixelFormat};
 use crate::sink::stream::Model;
-use crate::source::{Context, Frame, Next, SourceError, Synthetic};
+use crate::source::{Context, Flaw, Frame, Next, SourceError, Synthetic};
 
 /// A detector that takes its time.
 struct Slow(Duration);
@@ -123,7 +123,7 @@ impl Source for Numbers {
         self.left -= 1;
         frame.layout = Layout::new(PixelFormat::Gray, 4, 2);
         frame.bytes.resize(if self.left % 10 == 3 { 5 } else { 8 }, 0);
-        Ok(if self.left % 10 == 7 { Next::Skipped("bad".into()) } else { Next::Frame })
+        Ok(if self.left % 10 == 7 { Next::Skipped(Flaw::Unreadable, "bad".into()) } else { Next::Frame })
     }
 }
 

@@ -25,19 +25,26 @@
 //! | `source` | string | where frames come from |
 //! | `live` | boolean | true: frames nobody has time for are dropped; false: each is looked at |
 //!
-//! `status`: the source works or has changed; comes before the first frame, and again before a frame of another size.
+//! `status`: the source works or has changed: `streaming` comes before the first frame, before a frame of another size, and
+//! before the first frame after each opening of a camera; the others once for each change.
 //!
 //! | field | type | meaning |
 //! |---|---|---|
-//! | `camera` | string | `streaming` |
+//! | `camera` | string | `streaming`; `lost` (it streamed, everything was closed); `waiting` (it cannot be opened) |
 //! | `width`, `height` | integer | of the frames from here on, in pixels; what the boxes of `frame` refer to |
-//! | `format` | string | of the frames as they come: `yuyv`, `nv12`, `i420`, `i422`, `i444`, `rgb24`, `bgr24`, `gray`, `luma`, `encoded` |
+//! | `format` | string | of the frames as they come: `yuyv`, `uyvy`, `nv12`, `nv21`, `i420`, `i422`, `i444`, `rgb24`, `bgr24`, `gray`, `luma`, `encoded` |
+//! | `device`, `card` | string, only cameras | the node that was opened, after links; the camera's name |
+//! | `fourcc`, `stride`, `fps` | string, integer, number, only cameras | what the driver has granted: its name of the format, bytes from row to row (0 for JPEG), frames a second if it says |
+//! | `reason` | string, not when streaming | name of the error code (`ENODEV`, `EBUSY`, …), or `TIMEOUT`, `NOT_A_CAMERA`, `FORMAT`, `CONTROL` |
+//! | `message` | string, not when streaming | what, why and what to do |
+//! | `retry_ms` | integer, not when streaming | time until it is tried again; later waits are longer, up to 30 seconds |
 //!
 //! `frame`: a frame was looked at. With `--only-detections`, those in which nothing was found are left out.
 //!
 //! | field | type | meaning |
 //! |---|---|---|
-//! | `seq` | integer | number the source gave the frame, from 0; gaps are frames that were dropped |
+//! | `ts_src` | string, optional | `dequeue`: the camera's driver gave no time, or an impossible one; `t` is when the frame was taken from its queue |
+//! | `seq` | integer | number the source gave the frame, from 0; gaps are frames that were dropped; a camera's start anew with each opening |
 //! | `frame` | integer | frames looked at so far, with this one |
 //! | `path` | string, optional | the file, for sources of picture files |
 //! | `latency_ms` | number | from capture to this line |
@@ -60,11 +67,14 @@
 //! | `fps` | number | frames looked at per second |
 //! | `latency_ms` | object, optional | `p50`, `p95`, `p99` of the frames of this window |
 //! | `dropped` | object | frames dropped in this window, all causes |
+//! | `times_corrected` | integer, optional | frames of this window whose driver's time was equal to the last, backward, or impossible |
 //! | `rss_mb`, `temp_c` | number, optional | memory of the process; hottest sensor of the system |
 //!
-//! Causes: `busy` (a newer frame came while the detector was busy), `corrupt` (could not be read or decoded), `failed` (the
-//! detector could not look at it), `reader` (whoever reads this stream was too slow), `stop` (still waiting or unfinished when
-//! the run was stopped).
+//! Causes: `busy` (a newer frame came while the detector was busy), `corrupt` (could not be read or decoded, or the driver
+//! says so), `failed` (the detector could not look at it), `reader` (whoever reads this stream was too slow), `stop` (still
+//! waiting or unfinished when the run was stopped). Of cameras also `driver` (lost before it reached us, a gap in the driver's
+//! numbers), `empty` (no bytes), `size` (fewer bytes than size and format ask for), `not_jpeg` (does not start as one),
+//! `cut_off` (a JPEG that breaks off).
 //!
 //! `error`: something went wrong and the work goes on; of an endless source at most one a second.
 //!
@@ -78,19 +88,21 @@
 //! |---|---|---|
 //! | `schema` | string | as in `hello` |
 //! | `reason` | string | `end` (no more frames), `sigterm`, `sigint`, `error` (an `error` line before says which) |
-//! | `captured`, `frames`, `dropped` | | as in `stats`, over the whole run: captured = frames + the sum of dropped |
+//! | `captured`, `frames`, `dropped`, `times_corrected` | | as in `stats`, over the whole run: captured = frames + the sum of dropped |
 //!
 //! ```json
 //! {"type":"hello","t":"2026-01-05T10:00:00.120Z","t_mono_us":8120000,"schema":"edge-rcnn/1","version":"0.1.0","run":"7f3a09c2","model":{"name":"zf-voc","architecture":"zf","sha256":"9c41"},"labels":["aeroplane","bicycle"],"source":"synthetic","live":true}
-//! {"type":"status","t":"2026-01-05T10:00:00.131Z","t_mono_us":8131000,"camera":"streaming","width":640,"height":480,"format":"rgb24"}
+//! {"type":"status","t":"2026-01-05T10:00:00.131Z","t_mono_us":8131000,"camera":"streaming","width":640,"height":480,"format":"yuyv","device":"/dev/video0","card":"USB Camera","fourcc":"YUYV","stride":1280,"fps":30.0}
+//! {"type":"status","t":"2026-01-05T10:00:01.000Z","t_mono_us":9000000,"camera":"lost","reason":"ENODEV","message":"/dev/video0: no more frames: ENODEV: the camera is gone","retry_ms":1000}
 //! {"type":"frame","t":"2026-01-05T10:00:02.034Z","t_mono_us":10034121,"seq":57,"frame":9,"latency_ms":212.4,"stage_ms":{"wait":5.3,"decode":1.2,"trunk":141.9,"emit":0.3},"scale":1.25,"proposals":300,"dropped":{"busy":5},"detections":[{"label":"person","class_id":15,"score":0.942,"box":[212.5,80.1,330.0,402.7]}]}
-//! {"type":"stats","t":"2026-01-05T10:00:10.120Z","t_mono_us":18120000,"window_ms":10000.0,"captured":300,"frames":47,"fps":4.7,"latency_ms":{"p50":210.0,"p95":226.1,"p99":241.7},"dropped":{"busy":252,"corrupt":1,"failed":0,"reader":0,"stop":0},"rss_mb":96.2,"temp_c":61.5}
+//! {"type":"stats","t":"2026-01-05T10:00:10.120Z","t_mono_us":18120000,"window_ms":10000.0,"captured":300,"frames":47,"fps":4.7,"latency_ms":{"p50":210.0,"p95":226.1,"p99":241.7},"dropped":{"busy":252,"corrupt":1,"failed":0,"reader":0,"stop":0,"driver":0,"empty":0,"size":0,"not_jpeg":0,"cut_off":0},"rss_mb":96.2,"temp_c":61.5}
 //! {"type":"error","t":"2026-01-05T10:00:11.020Z","t_mono_us":19020000,"message":"standard input: the last frame is cut off: 3 of its 460800 bytes came"}
-//! {"type":"bye","t":"2026-01-05T10:00:12.000Z","t_mono_us":20000000,"schema":"edge-rcnn/1","reason":"sigterm","captured":360,"frames":56,"dropped":{"busy":303,"corrupt":1,"failed":0,"reader":0,"stop":0}}
+//! {"type":"bye","t":"2026-01-05T10:00:12.000Z","t_mono_us":20000000,"schema":"edge-rcnn/1","reason":"sigterm","captured":360,"frames":56,"dropped":{"busy":303,"corrupt":1,"failed":0,"reader":0,"stop":0,"driver":0,"empty":0,"size":0,"not_jpeg":0,"cut_off":0}}
 //! ```
 
 use std::io::{self, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -124,11 +136,44 @@ pub struct Model {
     pub sha256: String,
 }
 
+/// The source gives frames.
+#[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "the tables above say it better")]
+pub struct StreamingLine<'a> {
+    pub width: usize,
+    pub height: usize,
+    pub format: &'a str,
+    pub camera: Option<CameraLine<'a>>,
+}
+
+/// What a camera's driver has granted.
+#[derive(Debug, Clone, Serialize)]
+#[allow(missing_docs, reason = "the tables above say it better")]
+pub struct CameraLine<'a> {
+    pub device: &'a str,
+    pub card: &'a str,
+    pub fourcc: String,
+    pub stride: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fps: Option<f64>,
+}
+
+/// The camera is not there.
+#[derive(Debug, Clone, Copy)]
+#[allow(missing_docs, reason = "the tables above say it better")]
+pub struct AwayLine<'a> {
+    pub lost: bool,
+    pub reason: &'a str,
+    pub message: &'a str,
+    pub retry: Duration,
+}
+
 /// A frame that was looked at.
 #[derive(Debug, Clone, Copy)]
 #[allow(missing_docs, reason = "the tables above say it better")]
 pub struct FrameLine<'a> {
     pub captured: Moment,
+    pub ts_src: Option<&'a str>,
     pub seq: u64,
     pub frame: u64,
     pub path: Option<&'a Path>,
@@ -152,6 +197,7 @@ pub struct StatsLine<'a> {
     pub frames: u64,
     pub latency_ms: Option<[(&'static str, f64); 3]>,
     pub dropped: &'a [(&'a str, u64)],
+    pub times_corrected: u64,
     pub rss_mb: Option<f64>,
     pub temp_c: Option<f64>,
 }
@@ -164,6 +210,7 @@ pub struct ByeLine<'a> {
     pub captured: u64,
     pub frames: u64,
     pub dropped: &'a [(&'a str, u64)],
+    pub times_corrected: u64,
 }
 
 /// Writes the stream.
@@ -185,8 +232,17 @@ impl<W: Write> StreamLines<W> {
     }
 
     /// The source gives frames of this size.
-    pub fn streaming(&mut self, now: Moment, width: usize, height: usize, format: &str) -> io::Result<()> {
-        self.lines.write(&Line::new("status", now, Streaming { camera: "streaming", width, height, format }))
+    pub fn streaming(&mut self, now: Moment, line: &StreamingLine<'_>) -> io::Result<()> {
+        let StreamingLine { width, height, format, ref camera } = *line;
+        let granted = camera.clone().map(|c| CameraLine { fps: c.fps.map(|fps| rounded(fps, 2)), ..c });
+        self.lines.write(&Line::new("status", now, Streaming { camera: "streaming", width, height, format, granted }))
+    }
+
+    /// The camera is not there.
+    pub fn away(&mut self, now: Moment, line: &AwayLine<'_>) -> io::Result<()> {
+        let AwayLine { lost, reason, message, retry } = *line;
+        let (camera, retry_ms) = (if lost { "lost" } else { "waiting" }, retry.as_millis() as u64);
+        self.lines.write(&Line::new("status", now, NotThere { camera, reason, message, retry_ms }))
     }
 
     /// A frame was looked at.
@@ -195,6 +251,7 @@ impl<W: Write> StreamLines<W> {
         let mut detections: Vec<DetectionLine<'_>> = whole.collect();
         loop {
             let body = FrameBody {
+                ts_src: frame.ts_src,
                 seq: frame.seq,
                 frame: frame.frame,
                 path: frame.path.map(|p| p.to_string_lossy()),
@@ -224,6 +281,7 @@ impl<W: Write> StreamLines<W> {
             fps: rounded(stats.frames as f64 * 1e3 / stats.window_ms.max(1.0), 2),
             latency_ms: stats.latency_ms.as_ref().map(|p| StageTimes(p)),
             dropped: Counted(stats.dropped),
+            times_corrected: stats.times_corrected as usize,
             rss_mb: stats.rss_mb.map(|v| rounded(v, 1)),
             temp_c: stats.temp_c.map(|v| rounded(v, 1)),
         };
@@ -240,7 +298,8 @@ impl<W: Write> StreamLines<W> {
     /// The end.
     pub fn bye(&mut self, now: Moment, bye: &ByeLine<'_>) -> io::Result<()> {
         let ByeLine { reason, captured, frames, .. } = *bye;
-        let rest = ByeBody { reason, captured, frames, dropped: Counted(bye.dropped) };
+        let times_corrected = bye.times_corrected as usize;
+        let rest = ByeBody { reason, captured, frames, dropped: Counted(bye.dropped), times_corrected };
         self.lines.write(&Line::new("bye", now, Schema { schema: SCHEMA, rest }))
     }
 }
@@ -275,10 +334,22 @@ struct Streaming<'a> {
     width: usize,
     height: usize,
     format: &'a str,
+    #[serde(flatten)]
+    granted: Option<CameraLine<'a>>,
+}
+
+#[derive(Serialize)]
+struct NotThere<'a> {
+    camera: &'static str,
+    reason: &'a str,
+    message: &'a str,
+    retry_ms: u64,
 }
 
 #[derive(Serialize)]
 struct FrameBody<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ts_src: Option<&'a str>,
     seq: u64,
     frame: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -303,6 +374,8 @@ struct StatsBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     latency_ms: Option<StageTimes<'a>>,
     dropped: Counted<'a>,
+    #[serde(skip_serializing_if = "is_zero")]
+    times_corrected: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     rss_mb: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -320,6 +393,8 @@ struct ByeBody<'a> {
     captured: u64,
     frames: u64,
     dropped: Counted<'a>,
+    #[serde(skip_serializing_if = "is_zero")]
+    times_corrected: usize,
 }
 
 /// Causes and how often.

@@ -14,16 +14,31 @@ fn everything() -> Vec<String> {
     let labels = vec!["aeroplane".into(), "bicycle".into()];
     let run = "7f3a09c2".into();
     lines.hello(now, &Hello { version: "0.1.0", run, model, labels, source: "synthetic".into(), live: true }).unwrap();
-    lines.streaming(now, 640, 480, "rgb24").unwrap();
+    let (device, card, fourcc) = ("/dev/video0", "USB Camera", "YUYV".into());
+    let camera = Some(CameraLine { device, card, fourcc, stride: 1280, fps: Some(30.0) });
+    lines.streaming(now, &StreamingLine { width: 640, height: 480, format: "yuyv", camera }).unwrap();
+    let retry = Duration::from_secs(1);
+    lines.away(now, &AwayLine { lost: true, reason: "ENODEV", message: "gone", retry }).unwrap();
     let found = [found("person")];
     lines.frame(&frame(&found)).unwrap();
-    let dropped = [("busy", 1), ("corrupt", 0), ("failed", 0), ("reader", 0), ("stop", 0)];
+    let causes = ["busy", "corrupt", "failed", "reader", "stop", "driver", "empty", "size", "not_jpeg", "cut_off"];
+    let dropped = causes.map(|cause| (cause, 1));
+    let times_corrected = 0;
     let latency_ms = Some([("p50", 1.0), ("p95", 2.0), ("p99", 3.0)]);
     let (rss_mb, temp_c) = (Some(96.2), Some(61.5));
-    let stats = StatsLine { window_ms: 1e4, captured: 300, frames: 47, latency_ms, dropped: &dropped, rss_mb, temp_c };
+    let stats = StatsLine {
+        window_ms: 1e4,
+        captured: 300,
+        frames: 47,
+        latency_ms,
+        dropped: &dropped,
+        times_corrected,
+        rss_mb,
+        temp_c,
+    };
     lines.stats(now, &stats).unwrap();
     lines.error(now, "no").unwrap();
-    lines.bye(now, &ByeLine { reason: "end", captured: 1, frames: 0, dropped: &dropped }).unwrap();
+    lines.bye(now, &ByeLine { reason: "end", captured: 1, frames: 0, dropped: &dropped, times_corrected }).unwrap();
     String::from_utf8(out).unwrap().lines().map(str::to_owned).collect()
 }
 
@@ -34,6 +49,7 @@ fn found(label: &str) -> Found<'_> {
 fn frame<'a>(found: &'a [Found<'a>]) -> FrameLine<'a> {
     FrameLine {
         captured: Moment::default(),
+        ts_src: None,
         seq: 57,
         frame: 9,
         path: None,

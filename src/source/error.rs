@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use super::camera::Trouble;
+
 /// Why there are no frames.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -54,6 +56,9 @@ pub enum SourceError {
         /// How many there are.
         files: usize,
     },
+    /// The camera is not there or has gone, and the run was not to go on without it.
+    #[error(transparent)]
+    Camera(Trouble),
     /// A setting is out of range.
     #[error("{name} = {value}: {reason}")]
     Setting {
@@ -67,6 +72,11 @@ pub enum SourceError {
 }
 
 impl SourceError {
+    /// True if there is no camera.
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self, Self::Camera(_))
+    }
+
     /// True if what was named is not there.
     pub fn is_missing(&self) -> bool {
         matches!(self, Self::Open { source, .. } if source.kind() == io::ErrorKind::NotFound)

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use super::{Context, Frame, Next, Pace, Source, SourceError};
+use super::{Context, Flaw, Frame, Next, Pace, Source, SourceError};
 use crate::frame::Layout;
 
 /// Larger files are no pictures.
@@ -72,7 +72,7 @@ impl Source for Files {
         frame.seq = self.seq;
         self.seq += 1;
         if let Err(e) = read(&path, &mut frame.bytes) {
-            return Ok(Next::Skipped(format!("{}: cannot be read: {e}", path.display())));
+            return Ok(Next::Skipped(Flaw::Unreadable, format!("{}: cannot be read: {e}", path.display())));
         }
         self.read += 1;
         frame.layout = Layout::ENCODED;
@@ -112,7 +112,9 @@ mod tests {
         let mut frame = Frame::default();
         assert_eq!(files.next(&mut frame).unwrap(), Next::Frame);
         assert_eq!((frame.bytes.as_slice(), frame.seq), (b"b.jpg".as_slice(), 0));
-        assert!(matches!(files.next(&mut frame).unwrap(), Next::Skipped(why) if why.contains("gone.jpg")));
+        assert!(
+            matches!(files.next(&mut frame).unwrap(), Next::Skipped(Flaw::Unreadable, why) if why.contains("gone.jpg"))
+        );
         assert_eq!(files.next(&mut frame).unwrap(), Next::Frame);
         assert_eq!((frame.bytes.as_slice(), frame.seq), (b"a.jpg".as_slice(), 2));
         assert_eq!(files.next(&mut frame).unwrap(), Next::End);

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::bytes::{self, Input};
 use super::mjpeg::Cutter;
-use super::{Context, Frame, Next, Pace, Source, SourceError, y4m};
+use super::{Context, Flaw, Frame, Next, Pace, Source, SourceError, y4m};
 use crate::frame::Layout;
 
 /// How the bytes are cut into frames.
@@ -170,7 +170,7 @@ impl Source for Stream {
         }
         let next = match part {
             Part::End => return Ok(Next::End),
-            Part::Lost(why) => Next::Skipped(format!("{}: {why}", self.name)),
+            Part::Lost(why) => Next::Skipped(Flaw::Unreadable, format!("{}: {why}", self.name)),
             Part::Whole(layout) => {
                 frame.layout = layout;
                 Next::Frame

@@ -1,5 +1,8 @@
 //! Which source a command line means.
 
+#[path = "camera.rs"]
+mod camera;
+
 use std::path::{Path, PathBuf};
 
 use edge_rcnn::frame::{Layout, PixelFormat};
@@ -15,16 +18,19 @@ const SYNTHETIC: ((usize, usize), f64) = ((640, 480), 30.0);
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Source")]
 pub struct Args {
-    /// "-" for standard input, "synthetic" for drawn frames, a folder of pictures, a picture, a Y4M or motion JPEG file
+    /// A camera (/dev/video0, or a link of /dev/v4l/by-id, which stays when numbers change), "-" for standard input,
+    /// "synthetic" for drawn frames, a folder of pictures, a picture, a Y4M or motion JPEG file
     #[arg(long, value_name = "SOURCE")]
     source: String,
-    /// What the bytes of a file or of standard input are [default: Y4M or motion JPEG, told from the first byte]
+    /// What the bytes of a file or of standard input are [default: Y4M or motion JPEG, told from the first byte], or what
+    /// the camera is to give [default: what is cheapest to decode at that size and rate]
     #[arg(long, value_name = "FORMAT")]
     format: Option<Format>,
-    /// Size of raw and synthetic frames in pixels
+    /// Size of raw, synthetic and camera frames in pixels [default of cameras: 640x480 or the nearest they have]
     #[arg(long, value_name = "WxH", value_parser = size)]
     size: Option<(usize, usize)>,
-    /// Frames a second of files and of the synthetic source [default: files as fast as they are looked at, synthetic 30]
+    /// Frames a second of files, the synthetic source and cameras [default: files as fast as they are looked at, synthetic
+    /// 30, cameras what they do by themselves]
     #[arg(long, value_name = "N")]
     fps: Option<f64>,
     /// Start files again at their end, for ever
@@ -36,6 +42,8 @@ pub struct Args {
     /// Also open the folders inside of folders
     #[arg(short, long)]
     recursive: bool,
+    #[command(flatten)]
+    camera: camera::Args,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -46,8 +54,12 @@ enum Format {
     Mjpeg,
     /// Raw 4:2:2, Y U Y V
     Yuyv,
+    /// Raw 4:2:2, U Y V Y
+    Uyvy,
     /// Raw 4:2:0, a plane of Y and one of U V pairs
     Nv12,
+    /// Raw 4:2:0, a plane of Y and one of V U pairs
+    Nv21,
     /// Raw 4:2:0, planes of Y, U and V
     I420,
     /// Raw, three bytes a pixel
@@ -58,11 +70,31 @@ enum Format {
     Gray,
 }
 
+impl Format {
+    /// The layout of pixels; none for those that tell it themselves.
+    fn pixels(self) -> Option<PixelFormat> {
+        match self {
+            Self::Y4m | Self::Mjpeg => None,
+            Self::Yuyv => Some(PixelFormat::Yuyv),
+            Self::Uyvy => Some(PixelFormat::Uyvy),
+            Self::Nv12 => Some(PixelFormat::Nv12),
+            Self::Nv21 => Some(PixelFormat::Nv21),
+            Self::I420 => Some(PixelFormat::I420),
+            Self::Rgb24 => Some(PixelFormat::Rgb24),
+            Self::Bgr24 => Some(PixelFormat::Bgr24),
+            Self::Gray => Some(PixelFormat::Gray),
+        }
+    }
+}
+
 /// Opens the source.
 pub fn open(args: &Args, context: &Context) -> Result<Box<dyn Source>, Failure> {
-    let framing = framing(args)?;
     let context = context.clone();
     let path = Path::new(&args.source);
+    if camera::is_camera(path) {
+        return camera::open(path, (args.size, args.fps, args.format), &args.camera, context);
+    }
+    let framing = framing(args)?;
     match args.source.as_str() {
         "synthetic" => {
             let (width, height) = args.size.unwrap_or(SYNTHETIC.0);
@@ -94,13 +126,10 @@ fn framing(args: &Args) -> Result<Framing, Failure> {
     let format = match args.format {
         None => return Ok(Framing::Auto),
         Some(Format::Y4m) => return Ok(Framing::Y4m),
-        Some(Format::Mjpeg) => return Ok(Framing::Mjpeg),
-        Some(Format::Yuyv) => PixelFormat::Yuyv,
-        Some(Format::Nv12) => PixelFormat::Nv12,
-        Some(Format::I420) => PixelFormat::I420,
-        Some(Format::Rgb24) => PixelFormat::Rgb24,
-        Some(Format::Bgr24) => PixelFormat::Bgr24,
-        Some(Format::Gray) => PixelFormat::Gray,
+        Some(format) => match format.pixels() {
+            Some(pixels) => pixels,
+            None => return Ok(Framing::Mjpeg),
+        },
     };
     let Some((width, height)) = args.size else {
         let name = format.name();
@@ -122,7 +151,7 @@ fn pictures(path: &Path, recursive: bool) -> Result<Vec<PathBuf>, Failure> {
         match input {
             Input::Picture { path, .. } => paths.push(path),
             Input::Problem { message, missing: true, .. } => {
-                let other = "a source is \"-\", \"synthetic\", a folder, or a picture, Y4M or motion JPEG file";
+                let other = "a source is a camera (/dev/video0), \"-\", \"synthetic\", a folder, or a picture, Y4M or motion JPEG file";
                 return Err(Failure::missing(format!("{message}; {other}")));
             }
             Input::Problem { message, .. } if paths.is_empty() => return Err(Failure::missing(message)),
@@ -136,6 +165,7 @@ fn failure(error: SourceError) -> Failure {
     match error {
         SourceError::Setting { name, value, reason } => Failure::usage(format!("--{name} {value}: {reason}")),
         e if e.is_missing() => Failure::missing(e),
+        e if e.is_unavailable() => Failure::unavailable(e),
         e => Failure::runtime(e),
     }
 }
