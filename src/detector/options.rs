@@ -67,6 +67,7 @@ impl Detector {
             .thread_name(|i| format!("head-{i}"))
             .build()
             .map_err(|e| DetectorError::Threads { threads, reason: e.to_string() })?;
+        let head_weights = bundle.head_weights()?;
         Ok(Self {
             scaling,
             mean_bgr: bundle.manifest.input.mean_bgr,
@@ -75,7 +76,7 @@ impl Detector {
             max_rois: usize::MAX,
             pool_size: bundle.network()?.pool_size,
             pooler: RoiPooler::default(),
-            head: Head::new(&bundle)?,
+            head: pool.install(|| Head::with_kernels(head_weights, kernels.unwrap_or(Kernels::best())))?,
             post,
             threads: pool,
             blob: Blob::default(),

@@ -1,11 +1,11 @@
 //! A fully connected layer, whole or as the two layers of a truncated SVD (Fast R-CNN §3.1).
 //!
 //! Whole: `y = W·x + b`. As a pair: `y = U·(V·x) + b` with `V` = ΣVᵀ of rank t, no bias and no ReLU between them; the
-//! tensors are named `<layer>_v.weight`, `<layer>_u.weight`, `<layer>_u.bias`. Outputs lie by feature, see [`Order`].
+//! tensors are named `<layer>_v.weight`, `<layer>_u.weight`, `<layer>_u.bias`.
 
 use super::HeadError;
 use crate::{
-    kernels::{Order, weights_times_batch},
+    kernels::{Batch, Buffer, Dense, Inputs, Kernels},
     model::{Tensor, Weights},
 };
 
@@ -13,15 +13,11 @@ use crate::{
 struct Layer {
     /// Where the weight came from, for messages.
     name: String,
-    /// `[outputs, inputs]`, row-major.
-    weight: Vec<f32>,
-    bias: Option<Vec<f32>>,
-    inputs: usize,
-    outputs: usize,
+    dense: Dense,
 }
 
 impl Layer {
-    fn take(weights: &mut Weights, layer: &str, with_bias: bool) -> Result<Self, HeadError> {
+    fn take(weights: &mut Weights, kernels: Kernels, layer: &str, with_bias: bool) -> Result<Self, HeadError> {
         let name = format!("{layer}.weight");
         let weight = take_tensor(weights, &name)?;
         let [outputs, inputs] = weight.shape[..] else {
@@ -39,19 +35,12 @@ impl Layer {
             }
             bias = Some(b.data);
         }
-        Ok(Self { name, weight: weight.data, bias, inputs, outputs })
+        let dense = Dense::new(kernels, inputs, outputs, &weight.data, bias.as_deref());
+        Ok(Self { name, dense })
     }
 
-    fn run(&self, x: &[f32], order: Order, n: usize, y: &mut Vec<f32>) {
-        y.resize(self.outputs * n, 0.0);
-        weights_times_batch(&self.weight, x, order, y, self.outputs, self.inputs, n);
-        if let Some(bias) = &self.bias
-            && n > 0
-        {
-            for (feature, b) in y.chunks_exact_mut(n).zip(bias) {
-                feature.iter_mut().for_each(|v| *v += b);
-            }
-        }
+    fn shape(&self) -> Vec<usize> {
+        vec![self.dense.outputs(), self.dense.inputs()]
     }
 }
 
@@ -64,61 +53,64 @@ pub(super) struct Stack {
 }
 
 impl Stack {
-    /// Takes a layer's tensors out of the weights, so that they are never in memory twice.
-    pub(super) fn take(weights: &mut Weights, layer: &str) -> Result<Self, HeadError> {
+    /// Takes a layer's tensors out of the weights, so that no more than one is in memory twice, while it is packed.
+    pub(super) fn take(weights: &mut Weights, kernels: Kernels, layer: &str) -> Result<Self, HeadError> {
         let (v, u) = (format!("{layer}_v"), format!("{layer}_u"));
         if !weights.has_layer(&v) && !weights.has_layer(&u) {
-            return Ok(Self { first: None, last: Layer::take(weights, layer, true)? });
+            return Ok(Self { first: None, last: Layer::take(weights, kernels, layer, true)? });
         }
-        let stack = Self { first: Some(Layer::take(weights, &v, false)?), last: Layer::take(weights, &u, true)? };
-        if let Some(first) = &stack.first
-            && first.outputs != stack.last.inputs
-        {
-            return Err(HeadError::Shape {
-                name: stack.last.name.clone(),
-                got: vec![stack.last.outputs, stack.last.inputs],
-                want: format!("{} inputs, the rank of \"{}\"", first.outputs, first.name),
-            });
+        let first = Layer::take(weights, kernels, &v, false)?;
+        let last = Layer::take(weights, kernels, &u, true)?;
+        if first.dense.outputs() != last.dense.inputs() {
+            let want = format!("{} inputs, the rank of \"{}\"", first.dense.outputs(), first.name);
+            return Err(HeadError::Shape { got: last.shape(), name: last.name, want });
         }
-        Ok(stack)
+        Ok(Self { first: Some(first), last })
     }
 
     pub(super) fn inputs(&self) -> usize {
-        self.first.as_ref().map_or(self.last.inputs, |v| v.inputs)
+        self.first.as_ref().unwrap_or(&self.last).dense.inputs()
     }
 
     pub(super) fn outputs(&self) -> usize {
-        self.last.outputs
+        self.last.dense.outputs()
     }
 
     pub(super) fn expect_inputs(&self, want: usize) -> Result<(), HeadError> {
         let first = self.first.as_ref().unwrap_or(&self.last);
-        let fits = first.inputs == want;
-        fits.then_some(()).ok_or_else(|| HeadError::Shape {
+        (first.dense.inputs() == want).then_some(()).ok_or_else(|| HeadError::Shape {
             name: first.name.clone(),
-            got: vec![first.outputs, first.inputs],
+            got: first.shape(),
             want: format!("{want} inputs, the outputs of the layer before"),
         })
     }
 
     pub(super) fn expect_outputs(&self, want: usize) -> Result<(), HeadError> {
-        (self.last.outputs == want).then_some(()).ok_or_else(|| HeadError::Shape {
+        (self.outputs() == want).then_some(()).ok_or_else(|| HeadError::Shape {
             name: self.last.name.clone(),
-            got: vec![self.last.outputs, self.last.inputs],
+            got: self.last.shape(),
             want: format!("{want} outputs, four per output of cls_score"),
         })
     }
 
-    /// `y` becomes the n outputs by feature; `middle` is memory for the pair.
-    pub(super) fn run(&self, x: &[f32], order: Order, n: usize, middle: &mut Vec<f32>, y: &mut Vec<f32>) {
+    /// `y` becomes the outputs for `n` inputs; `work` is memory.
+    pub(super) fn run(&self, x: Inputs, n: usize, relu: bool, work: &mut Work, y: &mut Batch) {
         match &self.first {
             Some(first) => {
-                first.run(x, order, n, middle);
-                self.last.run(middle, Order::ByFeature, n, y);
+                first.dense.run(x, n, false, &mut work.block, &mut work.middle);
+                self.last.dense.run(Inputs::Batch(&work.middle), n, relu, &mut work.block, y);
             }
-            None => self.last.run(x, order, n, y),
+            None => self.last.dense.run(x, n, relu, &mut work.block, y),
         }
     }
+}
+
+/// Memory to work in.
+#[derive(Debug, Default)]
+pub(super) struct Work {
+    block: Buffer,
+    /// Between the two layers of a pair.
+    middle: Batch,
 }
 
 fn take_tensor(weights: &mut Weights, name: &str) -> Result<Tensor, HeadError> {

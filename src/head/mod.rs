@@ -11,10 +11,10 @@ mod postprocess;
 mod roi_pool;
 
 use crate::{
-    kernels::Order,
+    kernels::{Batch, Inputs, Kernels},
     model::{Bundle, BundleError, Weights},
 };
-use fc::Stack;
+use fc::{Stack, Work};
 
 pub use postprocess::{BoxNormalisation, Detection, PictureSize, PostParams, Postprocessed, postprocess};
 pub use roi_pool::{MapView, RoiPooler, roi_pool};
@@ -29,14 +29,13 @@ pub struct Head {
     scratch: Scratch,
 }
 
-/// Outputs of the layers, by feature, kept from picture to picture.
+/// Outputs of the layers, kept from picture to picture.
 #[derive(Debug, Default)]
 struct Scratch {
-    /// Between the two layers of a pair.
-    middle: Vec<f32>,
-    six: Vec<f32>,
-    seven: Vec<f32>,
-    last: Vec<f32>,
+    work: Work,
+    six: Batch,
+    seven: Batch,
+    last: Batch,
 }
 
 /// What the head says about each pooled RoI.
@@ -90,14 +89,19 @@ pub enum HeadError {
 }
 
 impl Head {
-    /// The head of a bundle.
+    /// The head of a bundle, on the best kernels this processor has.
     pub fn new(bundle: &Bundle) -> Result<Self, HeadError> {
-        Self::from_weights(bundle.head_weights()?)
+        Self::with_kernels(bundle.head_weights()?, Kernels::best())
     }
 
     /// The head of a set of weights, which may hold other layers too. Any of its layers may be a truncated SVD pair.
-    pub fn from_weights(mut weights: Weights) -> Result<Self, HeadError> {
-        let mut layer = |name| Stack::take(&mut weights, name);
+    pub fn from_weights(weights: Weights) -> Result<Self, HeadError> {
+        Self::with_kernels(weights, Kernels::best())
+    }
+
+    /// [`from_weights`](Self::from_weights) on certain kernels.
+    pub fn with_kernels(mut weights: Weights, kernels: Kernels) -> Result<Self, HeadError> {
+        let mut layer = |name| Stack::take(&mut weights, kernels, name);
         let head = Self {
             fc6: layer("fc6")?,
             fc7: layer("fc7")?,
@@ -134,29 +138,17 @@ impl Head {
         if pooled.len() != n * self.inputs() {
             return Err(HeadError::Input { got: pooled.len(), rois: n, inputs: self.inputs() });
         }
-        let Scratch { middle, six, seven, last } = &mut self.scratch;
-        self.fc6.run(pooled, Order::ByInput, n, middle, six);
-        relu(six);
-        self.fc7.run(six, Order::ByFeature, n, middle, seven);
-        relu(seven);
-        self.cls_score.run(seven, Order::ByFeature, n, middle, last);
-        by_roi(last, n, &mut out.scores);
-        self.bbox_pred.run(seven, Order::ByFeature, n, middle, last);
-        by_roi(last, n, &mut out.deltas);
+        let Scratch { work, six, seven, last } = &mut self.scratch;
+        self.fc6.run(Inputs::Rows(pooled), n, true, work, six);
+        self.fc7.run(Inputs::Batch(six), n, true, work, seven);
+        self.cls_score.run(Inputs::Batch(seven), n, false, work, last);
+        last.to_rows(&mut out.scores);
+        self.bbox_pred.run(Inputs::Batch(seven), n, false, work, last);
+        last.to_rows(&mut out.deltas);
         (out.rois, out.outputs) = (n, self.outputs());
         out.scores.chunks_exact_mut(out.outputs).for_each(softmax);
         Ok(())
     }
-}
-
-/// The outputs of one RoI together again.
-fn by_roi(by_feature: &[f32], n: usize, out: &mut Vec<f32>) {
-    out.clear();
-    out.extend((0..n).flat_map(|roi| by_feature[roi..].iter().step_by(n)));
-}
-
-fn relu(values: &mut [f32]) {
-    values.iter_mut().for_each(|v| *v = v.max(0.0));
 }
 
 /// Exponentials with the largest value subtracted first, divided by their sum.

@@ -1,21 +1,46 @@
-//! Memory for kernels: f32 at the beginning of a cache line, so that no vector of a panel lies across two.
+//! Memory for kernels: numbers at the beginning of a cache line, so that no vector of a panel lies across two.
 #![allow(unsafe_code)]
+
+use std::marker::PhantomData;
 
 /// A cache line.
 #[derive(Debug, Clone, Copy)]
 #[repr(C, align(64))]
-struct Line([f32; Buffer::LINE]);
+struct Line([u8; LINE]);
 
-/// Numbers that begin at a cache line; zero when new, then whatever was written.
-#[derive(Debug, Clone, Default)]
-pub struct Buffer {
-    lines: Vec<Line>,
-    len: usize,
+const LINE: usize = 64;
+
+/// Numbers of which every pattern of bits is one, at most 64 bytes long.
+pub trait Plain: Copy + Send + Sync + sealed::Sealed {}
+
+impl Plain for f32 {}
+impl Plain for i8 {}
+impl Plain for u8 {}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for f32 {}
+    impl Sealed for i8 {}
+    impl Sealed for u8 {}
 }
 
-impl Buffer {
+/// Numbers that begin at a cache line; zero when new, then whatever was written.
+#[derive(Debug, Clone)]
+pub struct Buffer<T = f32> {
+    lines: Vec<Line>,
+    len: usize,
+    numbers: PhantomData<T>,
+}
+
+impl<T> Default for Buffer<T> {
+    fn default() -> Self {
+        Self { lines: Vec::new(), len: 0, numbers: PhantomData }
+    }
+}
+
+impl<T: Plain> Buffer<T> {
     /// Numbers in a cache line.
-    pub const LINE: usize = 16;
+    pub const LINE: usize = LINE / size_of::<T>();
 
     /// `len` zeros.
     pub fn zeros(len: usize) -> Self {
@@ -28,23 +53,24 @@ impl Buffer {
     pub fn resize(&mut self, len: usize) {
         let lines = len.div_ceil(Self::LINE);
         if lines > self.lines.len() {
-            self.lines.resize(lines, Line([0.0; Self::LINE]));
+            self.lines.resize(lines, Line([0; LINE]));
         }
         self.len = len;
     }
 }
 
-impl std::ops::Deref for Buffer {
-    type Target = [f32];
+impl<T: Plain> std::ops::Deref for Buffer<T> {
+    type Target = [T];
 
-    fn deref(&self) -> &[f32] {
-        // SAFETY: a line is 16 f32 without padding (64 bytes, aligned to 64), so the lines hold at least `len` of them in a row.
+    fn deref(&self) -> &[T] {
+        // SAFETY: lines are 64 bytes in a row without gaps, aligned to 64; there are enough for `len` numbers, which are
+        // `Plain`: any bytes are valid.
         unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.len) }
     }
 }
 
-impl std::ops::DerefMut for Buffer {
-    fn deref_mut(&mut self) -> &mut [f32] {
+impl<T: Plain> std::ops::DerefMut for Buffer<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
         // SAFETY: as in `deref`, and borrowed mutably.
         unsafe { std::slice::from_raw_parts_mut(self.lines.as_mut_ptr().cast(), self.len) }
     }

@@ -7,7 +7,9 @@
 //! conv/      convolution: direct and Winograd
 //! int8/      the arithmetic of quantised layers
 //! pool, lrn, layout    the other layers of a trunk, on channels-last maps
-//! matmul, product      products of the fc head and of `compress`, by the `gemm` crate
+//! dense      fully connected layers
+//! peak       the speed that the others are compared with
+//! product    products of `compress`, by the `gemm` crate
 //! ```
 //!
 //! A kernel is written once, over vectors of any width; `scalar` is the same code on plain numbers. All of it runs on the
@@ -16,19 +18,22 @@
 mod buffer;
 mod choice;
 mod conv;
+mod dense;
 pub mod int8;
 mod layout;
 mod lrn;
-mod matmul;
+mod peak;
 mod pool;
 mod product;
 mod simd;
 mod tile;
 
+pub use buffer::Buffer;
 pub use choice::Kernels;
 pub use conv::{Conv, ConvShape, Scratch};
+pub use dense::{Batch, Dense, Inputs};
 pub use layout::{to_channel_major, to_channels_last};
 pub use lrn::{LrnParams, LrnWindow, lrn};
-pub use matmul::{Order, weights_times_batch};
+pub use peak::peak_flops;
 pub use pool::{MapShape, PoolShape, max_pool};
 pub use product::{Element, Matrix, product};

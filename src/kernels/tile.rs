@@ -1,7 +1,7 @@
-//! `f32_tile`: the innermost loop, on which all time is spent. A few rows of the left factor times one panel of the right.
+//! The innermost loop, on which all time is spent: a few rows of the left factor times one panel of the right.
 //!
 //! ```text
-//! out[r][lane] = start[lane] + Σ over runs, Σ over i in a run: left[first + r·step + run + i] · panel[k][lane]      k counts up
+//! sum[r][lane] = Σ over runs, Σ over i in a run: left[first + r·step + run + i] · panel[k][lane]      k counts up
 //! ```
 //!
 //! The left factor is read where it lies: row `r` begins `r·step` numbers after the first, and its numbers come in `runs`,
@@ -10,38 +10,115 @@
 //! the kernel covers (all channels of kernel-width neighbouring pixels): no im2col, and the three channels of a picture
 //! are no special case. The right factor is packed into panels of two vectors' width ([`Panels`]).
 //!
-//! Numeric contract: sums run over k in order, one rounding per step with fused multiply-add, two without.
+//! The loop is the same for all kinds of numbers ([`Dot`]): f32 one at a time, bytes four at a time. What becomes of the
+//! sums is the caller's business ([`Finish`]).
 //!
-//! 1. All sums stay in registers: rows × 2 vectors of them, see [`Simd::ROWS`]. Each step loads two vectors of the panel
+//! Numeric contract of f32: sums run over k in order, one rounding per step with fused multiply-add, two without.
+//!
+//! 1. All sums stay in registers: rows × 2 vectors of them, see [`Dot::ROWS`]. Each step loads two vectors of the panel
 //!    and one number per row.
 //! 2. Row counts that are not a multiple are split evenly (64 into 13, 13, 13, 13, 12, not 14·4 + 8), and each count has
 //!    code of its own: nearly nothing is computed in vain.
 #![allow(unsafe_code)]
 
-use super::buffer::Buffer;
-use super::choice::Kernels;
+use super::buffer::{Buffer, Plain};
 use super::simd::{MOST_LANES, Simd};
 
-/// A right factor of k rows and n columns, in panels: for each group of `width` columns k rows of `width` numbers. The last
-/// panel is filled up with zeros.
+/// Products of some kind of numbers, summed in vectors. Like [`Simd`], a value proves that the processor can.
+pub trait Dot: Copy {
+    /// Numbers of the left factor.
+    type Input: Plain;
+    /// Numbers of the right factor.
+    type Weight: Plain;
+    /// `STEP` inputs, in all lanes.
+    type X: Copy;
+    /// `STEP` weights for each lane.
+    type W: Copy;
+    /// A vector of sums.
+    type Sum: Copy;
+    /// Numbers taken at a time along k.
+    const STEP: usize;
+    /// Lanes of a vector of sums.
+    const LANES: usize;
+    /// Rows of a tile whose sums stay in registers.
+    const ROWS: usize;
+
+    /// Nothing added yet.
+    fn zero(self) -> Self::Sum;
+    /// Inputs from memory.
+    ///
+    /// # Safety
+    ///
+    /// `STEP` numbers must be readable at `x`.
+    unsafe fn inputs_at(self, x: *const Self::Input) -> Self::X;
+    /// Weights from memory.
+    ///
+    /// # Safety
+    ///
+    /// `STEP · LANES` numbers must be readable at `w`.
+    unsafe fn weights_at(self, w: *const Self::Weight) -> Self::W;
+    /// `sum` and the products.
+    fn add(self, sum: Self::Sum, x: Self::X, w: Self::W) -> Self::Sum;
+}
+
+/// Products of f32.
+#[derive(Debug, Clone, Copy)]
+pub struct F32<S>(pub S);
+
+impl<S: Simd> Dot for F32<S> {
+    type Input = f32;
+    type Weight = f32;
+    type X = S::F32;
+    type W = S::F32;
+    type Sum = S::F32;
+    const STEP: usize = 1;
+    const LANES: usize = S::LANES;
+    const ROWS: usize = S::ROWS;
+
+    #[inline(always)]
+    fn zero(self) -> S::F32 {
+        self.0.splat(0.0)
+    }
+
+    #[inline(always)]
+    unsafe fn inputs_at(self, x: *const f32) -> S::F32 {
+        // SAFETY: readable, says the caller.
+        unsafe { self.0.splat_at(x) }
+    }
+
+    #[inline(always)]
+    unsafe fn weights_at(self, w: *const f32) -> S::F32 {
+        // SAFETY: readable, says the caller.
+        unsafe { self.0.load_at(w) }
+    }
+
+    #[inline(always)]
+    fn add(self, sum: S::F32, x: S::F32, w: S::F32) -> S::F32 {
+        self.0.mul_add(x, w, sum)
+    }
+}
+
+/// A right factor of k rows and n columns, in panels: for each group of `width` columns the rows, `step` of them
+/// interleaved. The last panel and the last rows are filled up with zeros.
 #[derive(Debug, Clone)]
-pub struct Panels {
+pub struct Panels<T: Plain = f32> {
     k: usize,
     n: usize,
     width: usize,
-    data: Buffer,
+    step: usize,
+    data: Buffer<T>,
 }
 
-impl Panels {
-    /// Zeros.
-    pub fn zeros(kernels: Kernels, k: usize, n: usize) -> Self {
-        let width = kernels.panel_width();
-        Self { k, n, width, data: Buffer::zeros(n.div_ceil(width) * k * width) }
+impl<T: Plain> Panels<T> {
+    /// Zeros, for panels of `width` columns and `step` rows at a time.
+    pub fn zeros(width: usize, step: usize, k: usize, n: usize) -> Self {
+        let data = Buffer::zeros(n.div_ceil(width) * k.next_multiple_of(step) * width);
+        Self { k: k.next_multiple_of(step), n, width, step, data }
     }
 
     /// Packs what `at(k, n)` says.
-    pub fn pack(kernels: Kernels, k: usize, n: usize, at: impl Fn(usize, usize) -> f32) -> Self {
-        let mut panels = Self::zeros(kernels, k, n);
+    pub fn pack(width: usize, step: usize, k: usize, n: usize, at: impl Fn(usize, usize) -> T) -> Self {
+        let mut panels = Self::zeros(width, step, k, n);
         for (i, j) in (0..n).flat_map(|j| (0..k).map(move |i| (i, j))) {
             *panels.at_mut(i, j) = at(i, j);
         }
@@ -49,8 +126,10 @@ impl Panels {
     }
 
     /// One number.
-    pub fn at_mut(&mut self, k: usize, n: usize) -> &mut f32 {
-        &mut self.data[(n / self.width * self.k + k) * self.width + n % self.width]
+    pub fn at_mut(&mut self, k: usize, n: usize) -> &mut T {
+        let Self { width, step, .. } = *self;
+        let steps = (n / width * self.k + k / step * step) * width;
+        &mut self.data[steps + n % width * step + k % step]
     }
 
     /// Number of panels.
@@ -59,13 +138,13 @@ impl Panels {
     }
 
     /// The panel's numbers, its first column and how many of its columns are real.
-    pub fn panel(&self, p: usize) -> Panel<'_> {
+    pub fn panel(&self, p: usize) -> Panel<'_, T> {
         let len = self.k * self.width;
         let first = p * self.width;
         Panel { data: &self.data[p * len..][..len], first, real: self.width.min(self.n - first) }
     }
 
-    /// Rows.
+    /// Rows, with those that fill up a step.
     pub fn k(&self) -> usize {
         self.k
     }
@@ -77,15 +156,15 @@ impl Panels {
 
     /// Bytes of the packed numbers.
     pub fn bytes(&self) -> usize {
-        self.data.len() * size_of::<f32>()
+        self.data.len() * size_of::<T>()
     }
 }
 
 /// One panel.
 #[derive(Debug, Clone, Copy)]
-pub struct Panel<'a> {
+pub struct Panel<'a, T = f32> {
     /// k rows of the panel's width.
-    pub data: &'a [f32],
+    pub data: &'a [T],
     /// Its first column.
     pub first: usize,
     /// Columns that are not filling.
@@ -94,26 +173,24 @@ pub struct Panel<'a> {
 
 /// The left factor.
 #[derive(Debug, Clone, Copy)]
-pub struct Left<'a> {
+pub struct Left<'a, T = f32> {
     /// What it lies in.
-    pub data: &'a [f32],
+    pub data: &'a [T],
     /// From a row to the next.
     pub step: usize,
     /// Beginnings of the runs, relative to the row's.
     pub runs: &'a [usize],
-    /// Length of each run.
+    /// Length of each run, a multiple of [`Dot::STEP`]. What a run covers beyond the numbers that are meant meets zeros.
     pub run: usize,
 }
 
-/// What sums begin with and what becomes of them.
-#[derive(Debug, Clone, Copy)]
-pub struct Finish<'a> {
-    /// Added to each column, as many as the panel is wide.
-    pub bias: Option<&'a [f32]>,
-    /// Add to what `out` holds.
-    pub accumulate: bool,
-    /// Negative results become zero.
-    pub relu: bool,
+/// What becomes of the sums of a row.
+pub trait Finish<D: Dot>: Copy {
+    /// What they become.
+    type Out;
+
+    /// Turns two vectors of sums into results: as many as `out` has room for, at most both vectors.
+    fn put(self, dot: D, sums: [D::Sum; 2], out: &mut [Self::Out]);
 }
 
 /// Computes `count` rows from the one that begins at `first` on, against one panel. Row `r` of the result goes to
@@ -124,17 +201,17 @@ pub struct Finish<'a> {
 /// If a slice is too short for that.
 #[inline(always)]
 #[allow(clippy::too_many_arguments, reason = "the innermost call; a struct would only rename them")]
-pub fn rows<S: Simd>(
-    simd: S,
-    left: &Left,
+pub fn rows<D: Dot, F: Finish<D>>(
+    dot: D,
+    left: &Left<D::Input>,
     first: usize,
     count: usize,
-    panel: Panel,
-    finish: Finish,
-    out: &mut [f32],
+    panel: Panel<D::Weight>,
+    finish: F,
+    out: &mut [F::Out],
     out_step: usize,
 ) {
-    let tiles = count.div_ceil(S::ROWS);
+    let tiles = count.div_ceil(D::ROWS);
     let mut done = 0;
     for t in 0..tiles {
         let next = count * (t + 1) / tiles;
@@ -143,7 +220,9 @@ pub fn rows<S: Simd>(
             ($($rows:literal)*) => {
                 match next - done {
                     // The comparison is constant: tiles that do not fit into the registers are not even compiled.
-                    $($rows if $rows <= S::ROWS => tile::<S, $rows>(simd, left, first, panel, finish, out, out_step),)*
+                    $($rows if $rows <= D::ROWS => {
+                        tile::<D, F, $rows>(dot, left, first, panel, finish, out, out_step);
+                    })*
                     other => unreachable!("a tile of {other} rows"),
                 }
             };
@@ -154,75 +233,90 @@ pub fn rows<S: Simd>(
 }
 
 #[inline(always)]
-fn tile<S: Simd, const ROWS: usize>(
-    simd: S,
-    left: &Left,
+fn tile<D: Dot, F: Finish<D>, const ROWS: usize>(
+    dot: D,
+    left: &Left<D::Input>,
     first: usize,
-    panel: Panel,
-    finish: Finish,
-    out: &mut [f32],
+    panel: Panel<D::Weight>,
+    finish: F,
+    out: &mut [F::Out],
     out_step: usize,
 ) {
-    let width = 2 * S::LANES;
-    let Panel { data: weights, real, .. } = panel;
     let furthest = left.runs.iter().max().map_or(0, |r| r + left.run);
     assert!(first + (ROWS - 1) * left.step + furthest <= left.data.len(), "rows beyond the left factor");
-    assert_eq!(weights.len(), left.runs.len() * left.run * width, "length of a panel");
-    assert!((ROWS - 1) * out_step + real <= out.len(), "rows beyond the result");
+    assert!(left.run.is_multiple_of(D::STEP), "a run of whole steps");
+    assert_eq!(panel.data.len(), left.runs.len() * left.run * 2 * D::LANES, "length of a panel");
 
-    let mut sums = [[simd.splat(0.0); 2]; ROWS];
-    if let Some(bias) = finish.bias {
-        let bias = [simd.load(bias), simd.load(&bias[S::LANES..])];
-        sums = [bias; ROWS];
-    }
-    let mut w = weights.as_ptr();
+    let mut sums = [[dot.zero(); 2]; ROWS];
+    let mut w = panel.data.as_ptr();
     for &run in left.runs {
         // SAFETY: asserted above: the run of the last row ends inside of `left.data`.
         let mut x = unsafe { left.data.as_ptr().add(first + run) };
-        for _ in 0..left.run {
-            // SAFETY: the loops make runs × run steps, and the panel has as many rows of two vectors.
-            let (w0, w1) = unsafe { (simd.load_at(w), simd.load_at(w.add(S::LANES))) };
+        for _ in 0..left.run / D::STEP {
+            // SAFETY: the loops make runs × run / STEP steps, and the panel has as many of two vectors of weights.
+            let (w0, w1) = unsafe { (dot.weights_at(w), dot.weights_at(w.add(D::LANES * D::STEP))) };
             for (r, sums) in sums.iter_mut().enumerate() {
                 // SAFETY: row `r` at this place of its run, inside of `left.data` as asserted.
-                let x = unsafe { simd.splat_at(x.add(r * left.step)) };
-                sums[0] = simd.mul_add(x, w0, sums[0]);
-                sums[1] = simd.mul_add(x, w1, sums[1]);
+                let x = unsafe { dot.inputs_at(x.add(r * left.step)) };
+                sums[0] = dot.add(sums[0], x, w0);
+                sums[1] = dot.add(sums[1], x, w1);
             }
             // SAFETY: at most one past the end of what the loops read.
             unsafe {
-                w = w.add(width);
-                x = x.add(1);
+                w = w.add(2 * D::LANES * D::STEP);
+                x = x.add(D::STEP);
             }
         }
     }
     for (r, sums) in sums.into_iter().enumerate() {
-        let out = &mut out[r * out_step..][..real];
-        if real == width {
-            let (a, b) = out.split_at_mut(S::LANES);
-            for (sum, out) in sums.into_iter().zip([a, b]) {
-                put(simd, sum, finish, out);
-            }
-        } else {
-            // A vector may be longer than what is left of the row: by way of the stack.
-            let mut all = [0.0; 2 * MOST_LANES];
-            let all = &mut all[..width];
-            all[..real].copy_from_slice(out);
-            let (a, b) = all.split_at_mut(S::LANES);
-            for (sum, out) in sums.into_iter().zip([a, b]) {
-                put(simd, sum, finish, out);
-            }
-            out.copy_from_slice(&all[..real]);
-        }
+        finish.put(dot, sums, &mut out[r * out_step..][..panel.real]);
     }
 }
 
-#[inline(always)]
-fn put<S: Simd>(simd: S, mut sum: S::F32, finish: Finish, out: &mut [f32]) {
-    if finish.accumulate {
-        sum = simd.add(sum, simd.load(out));
+/// f32 sums as f32 results.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Plainly<'a> {
+    /// Added to each column, as many as the panel is wide.
+    pub bias: Option<&'a [f32]>,
+    /// Add to what `out` holds.
+    pub accumulate: bool,
+    /// Negative results become zero.
+    pub relu: bool,
+}
+
+impl<S: Simd> Finish<F32<S>> for Plainly<'_> {
+    type Out = f32;
+
+    #[inline(always)]
+    fn put(self, F32(simd): F32<S>, sums: [S::F32; 2], out: &mut [f32]) {
+        let width = 2 * S::LANES;
+        if out.len() == width {
+            return self.both(simd, sums, out);
+        }
+        // A vector may be longer than what is left of the row: by way of the stack.
+        let mut all = [0.0; 2 * MOST_LANES];
+        let real = out.len();
+        all[..real].copy_from_slice(out);
+        self.both(simd, sums, &mut all[..width]);
+        out.copy_from_slice(&all[..real]);
     }
-    if finish.relu {
-        sum = simd.max(sum, simd.splat(0.0));
+}
+
+impl Plainly<'_> {
+    #[inline(always)]
+    fn both<S: Simd>(self, simd: S, sums: [S::F32; 2], out: &mut [f32]) {
+        let (a, b) = out.split_at_mut(S::LANES);
+        for (i, (mut sum, out)) in sums.into_iter().zip([a, b]).enumerate() {
+            if let Some(bias) = self.bias {
+                sum = simd.add(sum, simd.load(&bias[i * S::LANES..]));
+            }
+            if self.accumulate {
+                sum = simd.add(sum, simd.load(out));
+            }
+            if self.relu {
+                sum = simd.max(sum, simd.splat(0.0));
+            }
+            simd.store(sum, out);
+        }
     }
-    simd.store(sum, out);
 }

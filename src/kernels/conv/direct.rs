@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use super::super::buffer::Buffer;
 use super::super::choice::Kernels;
 use super::super::simd::{Simd, Work};
-use super::super::tile::{Finish, Left, Panels, rows};
+use super::super::tile::{F32, Left, Panels, Plainly, rows};
 use super::{ConvShape, Scratch, Task};
 
 /// Weights up to this size, in bytes, stay in a second-level cache next to the rows they are multiplied with.
@@ -31,7 +31,7 @@ impl Direct {
         let groups = weight.chunks_exact(outputs * inputs * side * side).zip(bias.chunks_exact(outputs));
         let pack = |(weight, bias): (&[f32], &[f32])| {
             // Along k: kernel row, kernel column, channel.
-            let panels = Panels::pack(kernels, side * side * inputs, outputs, |k, n| {
+            let panels = Panels::pack(kernels.panel_width(), 1, side * side * inputs, outputs, |k, n| {
                 let (tap, channel) = (k / inputs, k % inputs);
                 weight[(n * inputs + channel) * side * side + tap]
             });
@@ -99,11 +99,11 @@ impl Work for Band<'_> {
             for p in 0..panels.count() {
                 let panel = panels.panel(p);
                 let bias = Some(&bias[p * 2 * S::LANES..][..2 * S::LANES]);
-                let finish = Finish { bias, accumulate: false, relu: self.task.relu };
+                let finish = Plainly { bias, accumulate: false, relu: self.task.relu };
                 for (l, out) in self.out.chunks_mut(self.line * shape.output).enumerate() {
                     let (first, count) = (read + l * self.between_lines, out.len() / shape.output);
                     let out = &mut out[g * panels.n() + panel.first..];
-                    rows(simd, self.left, first, count, panel, finish, out, shape.output);
+                    rows(F32(simd), self.left, first, count, panel, finish, out, shape.output);
                 }
             }
         }

@@ -24,7 +24,7 @@ use rayon::prelude::*;
 use super::super::buffer::Buffer;
 use super::super::choice::Kernels;
 use super::super::simd::{Simd, Work, load_some, store_some};
-use super::super::tile::{Finish, Left, Panels, rows};
+use super::super::tile::{F32, Left, Panels, Plainly, rows};
 use super::{ConvShape, Scratch, Task};
 
 /// Side of a tile of outputs.
@@ -35,6 +35,8 @@ const IN: usize = 6;
 const POINTS: usize = IN * IN;
 /// Tiles worked on at a time: a left factor of 400 channels then takes 300 KB.
 const BLOCK: usize = 192;
+/// Numbers in a cache line.
+const LINE: usize = Buffer::<f32>::LINE;
 /// The points √½ and √2; minus, 0 and ∞ go without saying.
 const A: f64 = std::f64::consts::FRAC_1_SQRT_2;
 const B: f64 = std::f64::consts::SQRT_2;
@@ -62,7 +64,7 @@ impl Winograd {
     pub fn new(kernels: Kernels, shape: ConvShape, weight: &[f32], bias: &[f32]) -> Self {
         let ConvShape { input, output, kernel, stride, .. } = shape;
         let phases = stride * stride;
-        let mut points = vec![Panels::zeros(kernels, phases * input, output); POINTS];
+        let mut points = vec![Panels::zeros(kernels.panel_width(), 1, phases * input, output); POINTS];
         for (i, weight) in weight.chunks_exact(kernel * kernel).enumerate() {
             let (n, channel) = (i / input, i % input);
             for phase in 0..phases {
@@ -181,13 +183,13 @@ impl<'a> Block<'a> {
     fn new(winograd: &Winograd, task: &'a Task<'a>, first: usize, rows: usize, cols: usize) -> Self {
         // Whole cache lines; not a power of two, at which the rows of a tile would share few sets of the cache.
         let step = |len: usize| {
-            let lines = len.div_ceil(Buffer::LINE);
-            (lines + usize::from(lines.is_multiple_of(32))) * Buffer::LINE
+            let lines = len.div_ceil(LINE);
+            (lines + usize::from(lines.is_multiple_of(32))) * LINE
         };
-        let odd = |len: usize| ((len / Buffer::LINE) | 1) * Buffer::LINE;
+        let odd = |len: usize| ((len / LINE) | 1) * LINE;
         let weights = &winograd.points[0];
         // A vector of the last channels may reach beyond them.
-        let (input_step, product_step) = (step(weights.k() + Buffer::LINE - 1), step(weights.n()));
+        let (input_step, product_step) = (step(weights.k() + LINE - 1), step(weights.n()));
         let tiles = rows * cols;
         let (input_stride, product_stride) = (odd(tiles * input_step), odd(tiles * product_step));
         let stride = winograd.stride;
@@ -277,10 +279,10 @@ impl Work for Product<'_> {
     fn run<S: Simd>(self, simd: S) {
         let left = Left { data: self.data, step: self.block.input_step, runs: &[0], run: self.weights.k() };
         let tiles = self.block.rows * self.block.cols;
-        let finish = Finish { bias: None, accumulate: false, relu: false };
+        let finish = Plainly::default();
         for p in 0..self.weights.count() {
             let panel = self.weights.panel(p);
-            rows(simd, &left, 0, tiles, panel, finish, &mut self.out[panel.first..], self.block.product_step);
+            rows(F32(simd), &left, 0, tiles, panel, finish, &mut self.out[panel.first..], self.block.product_step);
         }
     }
 }

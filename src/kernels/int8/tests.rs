@@ -31,7 +31,9 @@ fn sums(shape: ConvShape, w: &[i8], bias: &[i32], zeros: &[u8], x: &[u8], rows: 
     out
 }
 
-const SHAPES: [(ConvShape, usize, usize); 6] = [
+const SHAPES: [(ConvShape, usize, usize); 8] = [
+    (ConvShape { input: 20, output: 75, kernel: 3, stride: 1, pad: 1, groups: 1 }, 4, 31),
+    (ConvShape { input: 6, output: 66, kernel: 3, stride: 2, pad: 1, groups: 2 }, 9, 5),
     (ConvShape { input: 3, output: 5, kernel: 7, stride: 2, pad: 3, groups: 1 }, 11, 14),
     (ConvShape { input: 16, output: 17, kernel: 5, stride: 2, pad: 2, groups: 1 }, 9, 6),
     (ConvShape { input: 8, output: 6, kernel: 3, stride: 1, pad: 1, groups: 2 }, 5, 7),
@@ -60,6 +62,35 @@ fn every_instruction_set_gives_the_sums_of_the_definition() {
                 conv.run(&x, rows, cols, &mut QuantScratch::default(), Out::F32(&mut got));
                 let want: Vec<f32> = want.iter().map(|v| *v as f32).collect();
                 assert_eq!(got, want, "{} {shape:?} {extreme:?}", dot.name());
+            }
+        }
+    }
+}
+
+/// Bit for bit: results near a half, beyond both ends, and more outputs than a panel has, on every instruction set.
+#[test]
+fn every_instruction_set_gives_the_bytes_of_the_scalar_kernel() {
+    let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(4);
+    for (shape, rows, cols) in SHAPES {
+        let w: Vec<i8> = (0..shape.output * shape.window()).map(|_| rng.random_range(-128..128) as i8).collect();
+        let x: Vec<u8> = (0..rows * cols * shape.input).map(|_| rng.random_range(0..256) as u8).collect();
+        let zeros: Vec<u8> = (0..shape.input).map(|_| rng.random_range(0..256) as u8).collect();
+        let bias: Vec<i32> = (0..shape.output).map(|_| rng.random_range(-9999..9999)).collect();
+        let places = shape.out_len(rows) * shape.out_len(cols) * shape.output;
+        for (factor, zero) in [(0.015625, 0), (0.5, 255), (0.003, 77)] {
+            let bytes = |dot: Dot| {
+                let rescale = Rescale::U8 { factors: vec![factor; shape.output], zero };
+                let mut out = vec![1; places];
+                let conv = QuantConv::new(dot, shape, &w, &bias, &zeros, rescale);
+                let mut scratch = QuantScratch::default();
+                // The second run finds what the first left behind.
+                conv.run(&vec![9; x.len()], rows, cols, &mut scratch, Out::U8(&mut out));
+                conv.run(&x, rows, cols, &mut scratch, Out::U8(&mut out));
+                out
+            };
+            let want = bytes(Dot::scalar());
+            for dot in Dot::available() {
+                assert_eq!(bytes(dot), want, "{} {shape:?} · {factor} + {zero}", dot.name());
             }
         }
     }

@@ -1,0 +1,205 @@
+//! Fully connected layers: `y = x · wᵀ + b` for a batch of inputs.
+//!
+//! Weights (`[outputs, inputs]`, as stored by frameworks) are packed once. A [`Batch`] between two layers lies panel by
+//! panel: for each group of outputs as wide as a panel, those numbers of all inputs of the batch. So threads write to
+//! places of their own, and the next layer reads whole cache lines.
+//!
+//! Numeric contract: within 1e-5 of the sum in f64, relative to the largest output; the same for any number of threads.
+//!
+//! 1. k is cut into blocks: a block of all inputs and one of a panel fit into a second-level cache together. The sums of
+//!    the blocks before are read and written again, which costs little.
+//! 2. Each block of the inputs is copied first: rows of a power of two numbers would share one set of the cache.
+//! 3. Against the `gemm` crate on one core of a Zen 4 (fc6 of ZF, 300 RoIs): see `benches/NOTES.md`.
+
+use rayon::prelude::*;
+
+use super::buffer::Buffer;
+use super::choice::Kernels;
+use super::simd::{Simd, Work};
+use super::tile::{F32, Left, Panels, Plainly, rows};
+
+/// Numbers of each input taken at a time; with 300 inputs 600 KB. A multiple of every panel's width.
+const BLOCK: usize = 512;
+
+/// A layer with its packed weights.
+#[derive(Debug, Clone)]
+pub struct Dense {
+    kernels: Kernels,
+    inputs: usize,
+    outputs: usize,
+    /// One right factor for each block of k.
+    blocks: Vec<Panels>,
+    bias: Buffer,
+}
+
+/// Outputs of a layer for a batch, panel by panel.
+#[derive(Debug, Clone, Default)]
+pub struct Batch {
+    numbers: Buffer,
+    features: usize,
+    width: usize,
+    len: usize,
+}
+
+/// What a layer takes.
+#[derive(Debug, Clone, Copy)]
+pub enum Inputs<'a> {
+    /// All features of the first input, then of the next.
+    Rows(&'a [f32]),
+    /// What the layer before made.
+    Batch(&'a Batch),
+}
+
+impl Batch {
+    /// The features of one input after the other.
+    pub fn to_rows(&self, out: &mut Vec<f32>) {
+        out.clear();
+        out.resize(self.len * self.features, 0.0);
+        for (i, row) in out.chunks_exact_mut(self.features.max(1)).enumerate() {
+            self.copy(i, 0, row);
+        }
+    }
+
+    /// Features `first..` of input `i`; `first` is a multiple of the width.
+    fn copy(&self, i: usize, first: usize, out: &mut [f32]) {
+        let panels = self.numbers.chunks_exact((self.len * self.width).max(1)).skip(first / self.width.max(1));
+        for (out, panel) in out.chunks_mut(self.width.max(1)).zip(panels) {
+            out.copy_from_slice(&panel[i * self.width..][..out.len()]);
+        }
+    }
+}
+
+impl Dense {
+    /// Packs `[outputs, inputs]`; no bias is one of zeros.
+    ///
+    /// # Panics
+    ///
+    /// If a slice has another length than the sizes say.
+    pub fn new(kernels: Kernels, inputs: usize, outputs: usize, weight: &[f32], bias: Option<&[f32]>) -> Self {
+        assert_eq!(weight.len(), inputs * outputs, "weights of {outputs}×{inputs}");
+        let pack = |first: usize| {
+            let k = BLOCK.min(inputs - first);
+            Panels::pack(kernels.panel_width(), 1, k, outputs, |k, n| weight[n * inputs + first + k])
+        };
+        let firsts: Vec<usize> = (0..inputs).step_by(BLOCK).collect();
+        let mut padded = Buffer::zeros(outputs.div_ceil(kernels.panel_width()) * kernels.panel_width());
+        if let Some(bias) = bias {
+            padded[..outputs].copy_from_slice(bias);
+        }
+        Self { kernels, inputs, outputs, blocks: firsts.into_par_iter().map(pack).collect(), bias: padded }
+    }
+
+    /// Numbers it takes per input.
+    pub fn inputs(&self) -> usize {
+        self.inputs
+    }
+
+    /// Numbers it makes per input.
+    pub fn outputs(&self) -> usize {
+        self.outputs
+    }
+
+    /// Runs a batch of `n` inputs through, on the current rayon pool. `scratch` is memory to work in; `relu`: negative
+    /// results become zero.
+    ///
+    /// # Panics
+    ///
+    /// If `x` is not `n` times what the layer takes.
+    pub fn run(&self, x: Inputs, n: usize, relu: bool, scratch: &mut Buffer, out: &mut Batch) {
+        match x {
+            Inputs::Rows(x) => assert_eq!(x.len(), n * self.inputs, "{n} inputs of {}", self.inputs),
+            Inputs::Batch(x) => assert_eq!((x.len, x.features), (n, self.inputs), "a batch"),
+        }
+        let width = self.kernels.panel_width();
+        (out.features, out.width, out.len) = (self.outputs, width, n);
+        out.numbers.resize(self.outputs.div_ceil(width) * n * width);
+        if n == 0 {
+            return;
+        }
+        // Not a power of two from row to row.
+        let step = BLOCK + Buffer::<f32>::LINE;
+        scratch.resize(n * step);
+        for (b, panels) in self.blocks.iter().enumerate() {
+            scratch.par_chunks_mut(step * 16).enumerate().for_each(|(i, rows)| {
+                for (j, row) in rows.chunks_exact_mut(step).enumerate() {
+                    let (i, row) = (i * 16 + j, &mut row[..panels.k()]);
+                    match x {
+                        Inputs::Rows(x) => row.copy_from_slice(&x[i * self.inputs + b * BLOCK..][..row.len()]),
+                        Inputs::Batch(x) => x.copy(i, b * BLOCK, row),
+                    }
+                }
+            });
+            let left = Left { data: scratch, step, runs: &[0], run: panels.k() };
+            let (first, last) = (b == 0, b + 1 == self.blocks.len());
+            out.numbers.par_chunks_exact_mut(n * width).enumerate().for_each(|(panel, out)| {
+                let bias = first.then_some(&self.bias[panel * width..][..width]);
+                let finish = Plainly { bias, accumulate: !first, relu: relu && last };
+                self.kernels.run(Product { left: &left, panels, panel, finish, out });
+            });
+        }
+    }
+}
+
+/// One block of k against one panel.
+struct Product<'a> {
+    left: &'a Left<'a>,
+    panels: &'a Panels,
+    panel: usize,
+    finish: Plainly<'a>,
+    out: &'a mut [f32],
+}
+
+impl Work for Product<'_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let width = 2 * S::LANES;
+        let count = self.out.len() / width;
+        rows(F32(simd), self.left, 0, count, self.panels.panel(self.panel), self.finish, self.out, width);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand::{RngExt, SeedableRng};
+
+    #[test]
+    fn layers_in_a_row_agree_with_the_sums_in_f64_for_odd_sizes_and_empty_batches() {
+        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(1);
+        for [n, k, middle, m] in
+            [[1, 1, 1, 1], [0, 4, 3, 2], [3, 7, 5, 2], [15, 513, 33, 84], [30, 1024, 600, 21], [17, 1100, 512, 65]]
+        {
+            let mut random = |len: usize| (0..len).map(|_| rng.random_range(-1.0f32..1.0)).collect::<Vec<_>>();
+            let (x, w1, b1) = (random(n * k), random(middle * k), random(middle));
+            let w2 = random(m * middle);
+            let layer = |x: &[f64], w: &[f32], b: Option<&[f32]>, k: usize, m: usize| -> Vec<f64> {
+                let one = |i: usize, o: usize| {
+                    let terms = x[i * k..][..k].iter().zip(&w[o * k..][..k]).map(|(x, w)| x * f64::from(*w));
+                    terms.sum::<f64>() + b.map_or(0.0, |b| f64::from(b[o]))
+                };
+                (0..n * m).map(|i| one(i / m, i % m)).collect()
+            };
+            let exact: Vec<f64> = x.iter().map(|v| f64::from(*v)).collect();
+            let hidden: Vec<f64> = layer(&exact, &w1, Some(&b1), k, middle).iter().map(|v| v.max(0.0)).collect();
+            let want = layer(&hidden, &w2, None, middle, m);
+            let scale = want.iter().fold(1e-3f64, |m, v| m.max(v.abs()));
+            for kernels in Kernels::available() {
+                let first = Dense::new(kernels, k, middle, &w1, Some(&b1));
+                let second = Dense::new(kernels, middle, m, &w2, None);
+                let (mut scratch, mut between, mut last, mut got) = Default::default();
+                for _ in 0..2 {
+                    first.run(Inputs::Rows(&x), n, true, &mut scratch, &mut between);
+                    second.run(Inputs::Batch(&between), n, false, &mut scratch, &mut last);
+                    Batch::to_rows(&last, &mut got);
+                }
+                assert_eq!(got.len(), want.len());
+                for (i, (got, want)) in got.iter().zip(&want).enumerate() {
+                    let error = (f64::from(*got) - want).abs();
+                    assert!(error <= 1e-5 * scale, "{} n={n} k={k}, {i}: {got}, want {want}", kernels.name());
+                }
+            }
+        }
+    }
+}

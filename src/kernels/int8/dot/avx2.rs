@@ -1,0 +1,108 @@
+//! AVX2: bytes widened to 16 bits, `vpmaddwd`. The even and the odd of four inputs meet the even and the odd weights, so
+//! widening is a shift or a mask. A tile of 4×16 takes 8 of 16 registers, its weights 4.
+
+use super::{IntDot, IntWork};
+use crate::kernels::tile::Dot;
+use core::arch::x86_64::*;
+
+/// Proof that the processor has avx2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Avx2(());
+
+impl Avx2 {
+    /// The proof, on a processor that gives it.
+    pub fn new() -> Option<Self> {
+        is_x86_feature_detected!("avx2").then_some(Self(()))
+    }
+
+    /// Does the work with these instructions.
+    pub fn run(self, work: impl IntWork) {
+        #[target_feature(enable = "avx2")]
+        fn compiled_for_it(dot: Avx2, work: impl IntWork) {
+            work.run(dot);
+        }
+        // SAFETY: `self` exists, so `new` has found the feature.
+        unsafe { compiled_for_it(self, work) }
+    }
+}
+
+impl Dot for Avx2 {
+    type Input = u8;
+    type Weight = i8;
+    type X = [__m256i; 2];
+    type W = [__m256i; 2];
+    type Sum = __m256i;
+    const STEP: usize = 4;
+    const LANES: usize = 8;
+    const ROWS: usize = 4;
+
+    #[inline(always)]
+    fn zero(self) -> __m256i {
+        // SAFETY: `self` proves the feature.
+        unsafe { _mm256_setzero_si256() }
+    }
+
+    #[inline(always)]
+    unsafe fn inputs_at(self, x: *const u8) -> [__m256i; 2] {
+        // SAFETY: `self` proves the feature; four bytes are readable, says the caller.
+        unsafe {
+            let x = _mm256_set1_epi32(x.cast::<i32>().read_unaligned());
+            [_mm256_and_si256(x, _mm256_set1_epi16(0xff)), _mm256_srli_epi16::<8>(x)]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn weights_at(self, w: *const i8) -> [__m256i; 2] {
+        // SAFETY: `self` proves the feature; 32 bytes are readable, says the caller.
+        unsafe {
+            let w = _mm256_loadu_si256(w.cast());
+            [_mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(w)), _mm256_srai_epi16::<8>(w)]
+        }
+    }
+
+    #[inline(always)]
+    fn add(self, sum: __m256i, x: [__m256i; 2], w: [__m256i; 2]) -> __m256i {
+        // SAFETY: `self` proves the feature.
+        unsafe {
+            let even = _mm256_madd_epi16(x[0], w[0]);
+            let odd = _mm256_madd_epi16(x[1], w[1]);
+            _mm256_add_epi32(sum, _mm256_add_epi32(even, odd))
+        }
+    }
+}
+
+impl IntDot for Avx2 {
+    type Real = __m256;
+    const OFFSET: u8 = 0;
+
+    #[inline(always)]
+    fn scaled(self, sum: __m256i, bias: &[i32], factors: &[f32]) -> __m256 {
+        let (bias, factors) = (&bias[..8], &factors[..8]);
+        // SAFETY: `self` proves the feature; both slices have a vector's length.
+        unsafe {
+            let sum = _mm256_add_epi32(sum, _mm256_loadu_si256(bias.as_ptr().cast()));
+            _mm256_mul_ps(_mm256_cvtepi32_ps(sum), _mm256_loadu_ps(factors.as_ptr()))
+        }
+    }
+
+    #[inline(always)]
+    fn store_u8(self, v: __m256, zero: f32, out: &mut [u8]) {
+        let out = &mut out[..8];
+        // SAFETY: `self` proves the feature; the slice has as many bytes as the vector lanes.
+        unsafe {
+            let v = _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(v);
+            let v = _mm256_add_ps(v, _mm256_set1_ps(zero));
+            let v = _mm256_min_ps(_mm256_max_ps(v, _mm256_setzero_ps()), _mm256_set1_ps(255.0));
+            let v = _mm256_cvttps_epi32(v);
+            let words = _mm_packs_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256::<1>(v));
+            _mm_storel_epi64(out.as_mut_ptr().cast(), _mm_packus_epi16(words, words));
+        }
+    }
+
+    #[inline(always)]
+    fn store_f32(self, v: __m256, least: f32, out: &mut [f32]) {
+        let out = &mut out[..8];
+        // SAFETY: `self` proves the feature; the slice has a vector's length.
+        unsafe { _mm256_storeu_ps(out.as_mut_ptr(), _mm256_max_ps(v, _mm256_set1_ps(least))) }
+    }
+}

@@ -1,0 +1,173 @@
+//! Products of u8 and i8 summed exactly in i32, four at a time, and what becomes of the sums.
+//!
+//! One file for each instruction set; `scalar` is the definition, and all others give its bits:
+//!
+//! | name | instructions | products and sums |
+//! |---|---|---|
+//! | `scalar` | plain Rust | |
+//! | `avx2` | `vpmaddwd` on bytes widened to 16 bits | pairs in i32: `vpmaddubsw`, which saturates at 16 bits, is not used |
+//! | `vnni` | AVX-512 `vpdpbusd` | four products into each lane without saturation |
+//! | `neon` | `mul` in 16 bits, `sadalp` | −32640…32385 fits into 16 bits |
+//! | `neon-dot` | `sdot` | of i8: 128 is taken from the inputs, and given back by the bias |
+#![allow(unsafe_code)]
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+#[cfg(target_arch = "aarch64")]
+mod neon_dot;
+mod portable;
+#[cfg(target_arch = "x86_64")]
+mod vnni;
+
+use crate::kernels::tile::{self, Finish};
+
+/// An instruction set's integer products. A value proves that the processor has the instructions.
+pub trait IntDot: tile::Dot<Input = u8, Weight = i8> + Send + Sync + 'static {
+    /// A vector of f32.
+    type Real: Copy;
+    /// What the instructions take from each input before it is multiplied.
+    const OFFSET: u8;
+
+    /// `f32(sum + bias) · factors`, both as long as a vector.
+    fn scaled(self, sum: Self::Sum, bias: &[i32], factors: &[f32]) -> Self::Real;
+    /// Rounded, halves to the even, plus `zero`, clamped to 0…255. `out` is as long as a vector.
+    fn store_u8(self, v: Self::Real, zero: f32, out: &mut [u8]);
+    /// No less than `least`. `out` is as long as a vector.
+    fn store_f32(self, v: Self::Real, least: f32, out: &mut [f32]);
+}
+
+/// Something to compute with integer products; like [`Work`](crate::kernels::simd::Work).
+pub trait IntWork {
+    /// Computes. Implementations are `#[inline(always)]`.
+    fn run<D: IntDot>(self, dot: D);
+}
+
+/// Sums as u8 or as f32.
+#[derive(Debug, Clone, Copy)]
+pub struct Scaled<'a, T> {
+    /// Added to each column.
+    pub bias: &'a [i32],
+    /// Multiplied with each column.
+    pub factors: &'a [f32],
+    /// The zero point of u8; the least f32.
+    pub limit: f32,
+    /// The kind of the results.
+    pub kind: std::marker::PhantomData<T>,
+}
+
+macro_rules! finish {
+    ($t:ty, $store:ident) => {
+        impl<D: IntDot> Finish<D> for Scaled<'_, $t> {
+            type Out = $t;
+
+            #[inline(always)]
+            fn put(self, dot: D, sums: [D::Sum; 2], out: &mut [$t]) {
+                let whole = out.len() == 2 * D::LANES;
+                let mut all = [<$t>::default(); 32];
+                let to = if whole { &mut *out } else { &mut all[..2 * D::LANES] };
+                for (i, (sum, to)) in sums.into_iter().zip(to.chunks_exact_mut(D::LANES)).enumerate() {
+                    let at = i * D::LANES..(i + 1) * D::LANES;
+                    dot.$store(dot.scaled(sum, &self.bias[at.clone()], &self.factors[at]), self.limit, to);
+                }
+                if !whole {
+                    let real = out.len();
+                    out.copy_from_slice(&all[..real]);
+                }
+            }
+        }
+    };
+}
+finish!(u8, store_u8);
+finish!(f32, store_f32);
+
+/// The instructions that products are computed with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Dot(Set);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Set {
+    Scalar(portable::Portable),
+    #[cfg(target_arch = "x86_64")]
+    Avx2(avx2::Avx2),
+    #[cfg(target_arch = "x86_64")]
+    Vnni(vnni::Vnni),
+    #[cfg(target_arch = "aarch64")]
+    Neon(neon::Neon),
+    #[cfg(target_arch = "aarch64")]
+    NeonDot(neon_dot::NeonDot),
+}
+
+impl Dot {
+    /// What this processor has, the best last; `scalar` is always the first.
+    pub fn available() -> Vec<Self> {
+        #[allow(unused_mut, reason = "on processors without instructions of their own")]
+        let mut sets = vec![Set::Scalar(portable::Portable)];
+        #[cfg(target_arch = "x86_64")]
+        {
+            sets.extend(avx2::Avx2::new().map(Set::Avx2));
+            sets.extend(vnni::Vnni::new().map(Set::Vnni));
+        }
+        #[cfg(target_arch = "aarch64")]
+        {
+            sets.push(Set::Neon(neon::Neon));
+            sets.extend(neon_dot::NeonDot::new().map(Set::NeonDot));
+        }
+        sets.into_iter().map(Self).collect()
+    }
+
+    /// The best that this processor has.
+    pub fn best() -> Self {
+        Self::available().pop().unwrap_or(Self::scalar())
+    }
+
+    /// Plain Rust.
+    pub fn scalar() -> Self {
+        Self(Set::Scalar(portable::Portable))
+    }
+
+    /// `scalar`, `avx2`, `vnni`, `neon` or `neon-dot`.
+    pub fn name(self) -> &'static str {
+        match self.0 {
+            Set::Scalar(_) => "scalar",
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx2(_) => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Set::Vnni(_) => "vnni",
+            #[cfg(target_arch = "aarch64")]
+            Set::Neon(_) => "neon",
+            #[cfg(target_arch = "aarch64")]
+            Set::NeonDot(_) => "neon-dot",
+        }
+    }
+
+    /// Does a piece of work with these instructions.
+    pub fn run(self, work: impl IntWork) {
+        match self.0 {
+            Set::Scalar(dot) => work.run(dot),
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx2(dot) => dot.run(work),
+            #[cfg(target_arch = "x86_64")]
+            Set::Vnni(dot) => dot.run(work),
+            #[cfg(target_arch = "aarch64")]
+            Set::Neon(dot) => work.run(dot),
+            #[cfg(target_arch = "aarch64")]
+            Set::NeonDot(dot) => dot.run(work),
+        }
+    }
+
+    /// Outputs computed together, and what the instructions take from each input.
+    pub fn panel(self) -> (usize, u8) {
+        struct Panel<'a>(&'a mut (usize, u8));
+        impl IntWork for Panel<'_> {
+            #[inline(always)]
+            fn run<D: IntDot>(self, _: D) {
+                *self.0 = (2 * D::LANES, D::OFFSET);
+            }
+        }
+        let mut panel = (0, 0);
+        self.run(Panel(&mut panel));
+        panel
+    }
+}
