@@ -6,6 +6,7 @@
 //! Standard output carries data only; everything said to people goes to standard error through `log`.
 
 mod ahead;
+mod bench;
 #[cfg(feature = "camera")]
 mod cameras;
 mod compress;
@@ -51,6 +52,8 @@ struct Cli {
 /// The verbs.
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Measure how fast this machine is, stage by stage and layer by layer
+    Bench(bench::Args),
     /// List the cameras of this system, what they offer, and what is wrong with them
     #[cfg(feature = "camera")]
     Cameras(cameras::Args),
@@ -75,6 +78,7 @@ enum Command {
 
 fn run(command: Command) -> Result<(), Failure> {
     match command {
+        Command::Bench(args) => bench::run(args),
         #[cfg(feature = "camera")]
         Command::Cameras(args) => cameras::run(args),
         Command::Compress(args) => compress::run(args),

@@ -21,6 +21,7 @@ use crate::frame::Blob;
 use crate::kernels::Kernels;
 use crate::model::onnx::TRUNK_OUTPUTS;
 use crate::model::{Bundle, TRUNK_FILE};
+pub use plans::LayerTime;
 use plans::{Plan, PlanCache};
 
 /// Input sizes whose plans are kept. A plan holds the maps of a frame (37 MB for ZF at 600×1000); on the engine's own
@@ -161,6 +162,16 @@ impl Trunk {
             let input = Tensor::from_shape(&[1, 3, height, width], data).map_err(|e| failed(&e))?;
             let outputs = self.threads.install(|| plan.run(tvec!(input.into_tvalue()))).map_err(|e| failed(&e))?;
             maps(&outputs).map_err(|e| failed(&e))
+        })
+    }
+
+    /// Runs the trunk on a preprocessed picture and tells how long each node of the graph took, in their order.
+    pub fn layer_times(&self, blob: &Blob) -> Result<Vec<LayerTime>, TrunkError> {
+        let Blob { height, width, .. } = *blob;
+        self.with_plan(height, width, |plan| {
+            let failed = |e: &TractError| TrunkError::Run { height, width, reason: format!("{e:#}") };
+            let input = Tensor::from_shape(&[1, 3, height, width], &blob.data).map_err(|e| failed(&e))?;
+            self.threads.install(|| plan.run_timed(tvec!(input.into_tvalue()))).map_err(|e| failed(&e))
         })
     }
 

@@ -2,7 +2,10 @@
 
 use std::collections::HashMap;
 
+use std::time::Instant;
+
 use tract_onnx::prelude::*;
+use tract_onnx::tract_core::internal::{EvalContext, Node, OpState};
 
 /// The trunk for one input size, with the state of its session.
 pub struct Plan {
@@ -21,6 +24,38 @@ impl Plan {
     /// Runs one input through.
     pub fn run(&mut self, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
         self.state.run(inputs)
+    }
+}
+
+/// How long one node of the graph took.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LayerTime {
+    /// The node's name; what comes before the first dot is the layer's.
+    pub node: String,
+    /// What it does.
+    pub operator: String,
+    /// Milliseconds.
+    pub ms: f64,
+}
+
+impl Plan {
+    /// Runs one input through with a look at the clock around each node.
+    pub fn run_timed(&mut self, inputs: TVec<TValue>) -> TractResult<Vec<LayerTime>> {
+        let mut times = Vec::new();
+        self.state.run_plan_with_eval(
+            inputs,
+            |context: &EvalContext, state: Option<&mut (dyn OpState + 'static)>, node: &Node<_, _>, inputs| {
+                let started = Instant::now();
+                let outputs = match state {
+                    Some(state) => state.eval(context, node.op(), inputs),
+                    None => node.op().eval(context, inputs),
+                };
+                let ms = started.elapsed().as_secs_f64() * 1e3;
+                times.push(LayerTime { node: node.name.clone(), operator: node.op().name().to_string(), ms });
+                outputs
+            },
+        )?;
+        Ok(times)
     }
 }
 
