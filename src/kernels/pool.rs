@@ -1,6 +1,8 @@
 //! Max pooling of channels-last maps, with Caffe's windows: they may overhang on all sides, and only what is inside of the
 //! map counts. Exact: the same on every instruction set.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use super::choice::Kernels;
@@ -27,11 +29,7 @@ pub type MapShape = [usize; 3];
 /// If a slice has another length than its shape says, or the channels differ, or a window lies outside of the map.
 pub fn max_pool(kernels: Kernels, pool: PoolShape, x: &[f32], from: MapShape, out: &mut [f32], to: MapShape) {
     assert_eq!((x.len(), out.len()), (from.iter().product(), to.iter().product()), "maps of {from:?} and {to:?}");
-    assert_eq!(from[2], to[2], "channels");
-    for (len, windows) in [(from[0], to[0]), (from[1], to[1])] {
-        let last = windows.saturating_sub(1) * pool.stride;
-        assert!(pool.pad < pool.kernel && last < len + pool.pad, "{windows} windows of {pool:?} on {len}");
-    }
+    pool.check(from, to);
     out.par_chunks_mut((to[1] * to[2]).max(1)).enumerate().for_each(|(row, out)| {
         kernels.run(PoolRow { pool, x, from, row, out });
     });
@@ -51,20 +49,49 @@ impl Work for PoolRow<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let [rows, cols, channels] = self.from;
-        let PoolShape { kernel, stride, pad } = self.pool;
-        // The places of window `i` inside a side of `len`.
-        let inside = |i: usize, len: usize| (i * stride).saturating_sub(pad)..(i * stride + kernel - pad).min(len);
-        for (col, out) in self.out.chunks_exact_mut(channels).enumerate() {
-            for c in (0..channels).step_by(S::LANES) {
-                let mut most = simd.splat(f32::NEG_INFINITY);
-                for r in inside(self.row, rows) {
-                    for q in inside(col, cols) {
-                        let pixel = &self.x[(r * cols + q) * channels..][..channels];
-                        most = simd.max(load_some(simd, &pixel[c..]), most);
-                    }
+        let lines = self.pool.inside(self.row, rows).map(|r| &self.x[r * cols * channels..][..cols * channels]);
+        pool_lines(simd, self.pool, lines, channels, self.out);
+    }
+}
+
+impl PoolShape {
+    /// # Panics
+    ///
+    /// If the channels differ, or a window lies outside of the map.
+    pub fn check(&self, from: MapShape, to: MapShape) {
+        assert_eq!(from[2], to[2], "channels");
+        for (len, windows) in [(from[0], to[0]), (from[1], to[1])] {
+            let last = windows.saturating_sub(1) * self.stride;
+            assert!(self.pad < self.kernel && last < len + self.pad, "{windows} windows of {self:?} on {len}");
+        }
+    }
+
+    /// The places of window `i` inside of a side of `len`.
+    #[inline(always)]
+    pub fn inside(&self, i: usize, len: usize) -> Range<usize> {
+        (i * self.stride).saturating_sub(self.pad)..(i * self.stride + self.kernel - self.pad).min(len)
+    }
+}
+
+/// One row of results, from the lines of the map that its windows cover.
+#[inline(always)]
+pub fn pool_lines<'a, S: Simd>(
+    simd: S,
+    pool: PoolShape,
+    lines: impl Iterator<Item = &'a [f32]> + Clone,
+    channels: usize,
+    out: &mut [f32],
+) {
+    for (col, out) in out.chunks_exact_mut(channels).enumerate() {
+        for c in (0..channels).step_by(S::LANES) {
+            let mut most = simd.splat(f32::NEG_INFINITY);
+            for line in lines.clone() {
+                for q in pool.inside(col, line.len() / channels) {
+                    let pixel = &line[q * channels..][..channels];
+                    most = simd.max(load_some(simd, &pixel[c..]), most);
                 }
-                store_some(simd, most, &mut out[c..]);
             }
+            store_some(simd, most, &mut out[c..]);
         }
     }
 }

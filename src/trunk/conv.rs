@@ -1,4 +1,4 @@
-//! Convolutions on our own kernels, with the ReLU that follows.
+//! Convolutions on our own kernels, with the ReLU and the pooling that follow.
 //!
 //! Weights are packed when the model is read, once for all input sizes. A convolution that the kernels do not know
 //! (dilated, or with another step along rows than along columns) stays the engine's.
@@ -14,6 +14,7 @@ use tract_onnx::tract_core::ops::nn::DataFormat;
 
 use super::layer::{Layer, LayerOp};
 use super::layout::{layer_before, replace};
+use super::pool::PoolLayer;
 use crate::kernels::{self, ConvShape, Kernels, Scratch};
 
 /// Replaces every convolution it can, then joins each with its ReLU.
@@ -31,7 +32,7 @@ pub fn rewrite(model: &mut TypedModel, kernels: Kernels) -> TractResult<()> {
             let conv = kernels::Conv::new(kernels, shape, weight.as_slice::<f32>()?, bias.as_slice::<f32>()?);
             log::debug!("{}: {}, {shape:?}", node.name, conv.method());
             let workspace = workspace.clone();
-            replace(model, node, node.inputs[0], ConvLayer { conv: Arc::new(conv), relu: false, workspace })
+            replace(model, node, node.inputs[0], ConvLayer { conv: Arc::new(conv), relu: false, pool: None, workspace })
         })
         .rewrite(&(), model)?;
     Rewriter::<()>::default()
@@ -88,11 +89,30 @@ pub fn square(spec: &PoolSpec) -> Option<(usize, usize, usize)> {
     fits.then_some((kernel, stride, pads))
 }
 
-/// A convolution, channels-last.
+/// Joins each convolution that can with the pooling that follows. Comes after changes of layout between them are gone.
+pub fn join_pooling(model: &mut TypedModel) -> TractResult<()> {
+    Rewriter::<()>::default()
+        .with_rule_for::<LayerOp<PoolLayer>>("convolution and pooling", |(), model, node, _name, op| {
+            let before = model.node(node.inputs[0].node);
+            rule_if_some!(conv = before.op_as::<LayerOp<ConvLayer>>());
+            rule_if!(conv.0.conv.pools() && conv.0.pool.is_none());
+            rule_if!(before.outputs[0].successors.len() == 1 && !model.output_outlets()?.contains(&node.inputs[0]));
+            let layer = ConvLayer { pool: Some(op.0.clone()), ..conv.0.clone() };
+            let mut patch = TypedModelPatch::new("convolution and pooling");
+            let x = patch.tap_model(model, before.inputs[0])?;
+            let y = patch.wire_node(&before.name, LayerOp(layer), &[x])?;
+            patch.shunt_outside(model, node.id.into(), y[0])?;
+            Ok(Some(patch))
+        })
+        .rewrite(&(), model)
+}
+
+/// A convolution, channels-last, with what was joined to it.
 #[derive(Clone)]
 struct ConvLayer {
     conv: Arc<kernels::Conv>,
     relu: bool,
+    pool: Option<PoolLayer>,
     workspace: Arc<Workspace>,
 }
 
@@ -114,13 +134,14 @@ impl Workspace {
 
 impl PartialEq for ConvLayer {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.conv, &other.conv) && self.relu == other.relu
+        Arc::ptr_eq(&self.conv, &other.conv) && self.relu == other.relu && self.pool == other.pool
     }
 }
 
 impl std::fmt::Debug for ConvLayer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} {:?} relu={}", self.conv.method(), self.conv.shape(), self.relu)
+        write!(f, "{} {:?} relu={}", self.conv.method(), self.conv.shape(), self.relu)?;
+        self.pool.as_ref().map_or(Ok(()), |pool| write!(f, " pool={:?}", pool.pool))
     }
 }
 
@@ -138,11 +159,16 @@ impl Layer for ConvLayer {
             }
             Ok((room + 1 - shape.kernel).divceil(shape.stride))
         };
-        Ok(tvec![n.clone(), len(rows)?, len(cols)?, shape.output.into()])
+        let map = tvec![n.clone(), len(rows)?, len(cols)?, shape.output.into()];
+        self.pool.as_ref().map_or(Ok(map.clone()), |pool| pool.shape(&map))
     }
 
-    fn compute(&self, x: &[f32], from: &[usize], out: &mut [f32], _to: &[usize]) -> TractResult<()> {
-        self.workspace.lend(|scratch| self.conv.run(x, from[1], from[2], self.relu, scratch, out));
+    fn compute(&self, x: &[f32], from: &[usize], out: &mut [f32], to: &[usize]) -> TractResult<()> {
+        let (rows, cols, relu) = (from[1], from[2], self.relu);
+        self.workspace.lend(|scratch| match &self.pool {
+            None => self.conv.run(x, rows, cols, relu, scratch, out),
+            Some(p) => self.conv.run_pooled(x, rows, cols, relu, p.pool, scratch, out, [to[1], to[2], to[3]]),
+        });
         Ok(())
     }
 }

@@ -24,8 +24,8 @@ use crate::model::{Bundle, TRUNK_FILE};
 pub use plans::LayerTime;
 use plans::{Plan, PlanCache};
 
-/// Input sizes whose plans are kept. A plan holds the maps of a frame (37 MB for ZF at 600×1000); on the engine's own
-/// kernels the packed weights, too.
+/// Input sizes whose plans are kept. Only the last used holds the maps of a frame (47 MB for ZF at 600×1000); on the
+/// engine's own kernels each holds the packed weights (15 MB), too.
 const PLANS_KEPT: usize = 8;
 
 /// Why the trunk cannot run.
@@ -219,6 +219,7 @@ fn read(onnx: &[u8], kernels: Option<Kernels>) -> TractResult<TypedModel> {
         pool::rewrite(&mut model, kernels)?;
     }
     layout::rewrite(&mut model)?;
+    conv::join_pooling(&mut model)?;
     Ok(model)
 }
 

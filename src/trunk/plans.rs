@@ -7,9 +7,10 @@ use std::time::Instant;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::{EvalContext, Node, OpState};
 
-/// The trunk for one input size, with the state of its session.
+/// The trunk for one input size, with the state of its session: the maps of the last frame, whose memory the next one uses.
 pub struct Plan {
-    state: TypedSimpleState,
+    plan: Arc<TypedRunnableModel>,
+    state: Option<TypedSimpleState>,
 }
 
 impl Plan {
@@ -18,12 +19,20 @@ impl Plan {
         let side = |name: &str, len: usize| (model.symbols.sym(name), TDim::Val(len as i64));
         let concrete = model.set_symbols(&HashMap::from([side("H", height), side("W", width)]))?;
         let plan = concrete.into_optimized()?.into_runnable_with_options(options)?;
-        Ok(Self { state: plan.spawn()? })
+        Ok(Self { plan, state: None })
+    }
+
+    fn state(&mut self) -> TractResult<&mut TypedSimpleState> {
+        let state = match self.state.take() {
+            Some(state) => state,
+            None => self.plan.spawn()?,
+        };
+        Ok(self.state.insert(state))
     }
 
     /// Runs one input through.
     pub fn run(&mut self, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
-        self.state.run(inputs)
+        self.state()?.run(inputs)
     }
 }
 
@@ -42,7 +51,7 @@ impl Plan {
     /// Runs one input through with a look at the clock around each node.
     pub fn run_timed(&mut self, inputs: TVec<TValue>) -> TractResult<Vec<LayerTime>> {
         let mut times = Vec::new();
-        self.state.run_plan_with_eval(
+        self.state()?.run_plan_with_eval(
             inputs,
             |context: &EvalContext, state: Option<&mut (dyn OpState + 'static)>, node: &Node<_, _>, inputs| {
                 let started = Instant::now();
@@ -77,8 +86,9 @@ impl PlanCache {
         Some(self.plans.remove(at).1)
     }
 
-    /// Puts a plan in, dropping the one that was used longest ago if there are too many.
+    /// Puts a plan in, dropping the one that was used longest ago if there are too many, and the frames of the others.
     pub fn put(&mut self, size: (usize, usize), plan: Plan) {
+        self.plans.iter_mut().for_each(|(_, plan)| plan.state = None);
         if self.plans.len() == self.limit {
             self.plans.remove(0);
         }

@@ -25,9 +25,10 @@ pub fn rewrite(model: &mut TypedModel, kernels: Kernels) -> TractResult<()> {
 
 /// A max pooling, channels-last.
 #[derive(Debug, Clone, PartialEq)]
-struct PoolLayer {
+pub struct PoolLayer {
     kernels: Kernels,
-    pool: PoolShape,
+    /// Its windows.
+    pub pool: PoolShape,
     spec: PoolSpec,
 }
 

@@ -15,6 +15,7 @@ pub mod winograd;
 
 use super::buffer::Buffer;
 use super::choice::Kernels;
+use super::pool::{MapShape, PoolShape};
 use direct::Direct;
 use winograd::Winograd;
 
@@ -66,7 +67,7 @@ enum Method {
 pub struct Scratch {
     /// The input with its padding, or transformed.
     input: Buffer,
-    /// Products of transformed values.
+    /// Products of transformed values, or lines that wait for being pooled.
     products: Buffer,
     /// Places of runs.
     runs: Vec<usize>,
@@ -129,6 +130,42 @@ impl Conv {
         match &self.method {
             Method::Direct(direct) => direct.run(&task, x, scratch, out),
             Method::Winograd(winograd) => winograd.run(&task, x, scratch, out),
+        }
+    }
+}
+
+impl Conv {
+    /// Whether [`run_pooled`](Self::run_pooled) is possible: a convolution with few weights and many outputs gains by it.
+    pub fn pools(&self) -> bool {
+        matches!(&self.method, Method::Direct(direct) if direct.pools(&self.shape))
+    }
+
+    /// [`run`](Self::run) and max pooling in one: each line is pooled while it is in the cache, and the map between the two,
+    /// the largest of a network, does not exist. `to` is the shape of the result.
+    ///
+    /// # Panics
+    ///
+    /// As `run` and [`max_pool`](super::max_pool) do, and if this convolution does not [pool](Self::pools).
+    #[allow(clippy::too_many_arguments, reason = "a convolution's, and two of the pooling")]
+    pub fn run_pooled(
+        &self,
+        x: &[f32],
+        rows: usize,
+        cols: usize,
+        relu: bool,
+        pool: PoolShape,
+        scratch: &mut Scratch,
+        out: &mut [f32],
+        to: MapShape,
+    ) {
+        let (out_rows, out_cols) = (self.shape.out_len(rows), self.shape.out_len(cols));
+        assert_eq!(x.len(), rows * cols * self.shape.input, "a map of {rows}×{cols} for {:?}", self.shape);
+        assert_eq!(out.len(), to.iter().product::<usize>(), "the result {to:?}");
+        pool.check([out_rows, out_cols, self.shape.output], to);
+        let task = Task { kernels: self.kernels, shape: &self.shape, rows, cols, out_rows, out_cols, relu };
+        match &self.method {
+            Method::Direct(direct) if self.pools() => direct.run_pooled(&task, x, pool, scratch, out, to[1]),
+            _ => panic!("{:?} and pooling in one", self.shape),
         }
     }
 }

@@ -1,4 +1,5 @@
 //! Every instruction set this processor has, and both methods, against the sum in f64.
+#![allow(clippy::unwrap_used)]
 
 use super::*;
 use rand::{RngExt, SeedableRng};
@@ -95,6 +96,48 @@ fn every_instruction_set_and_method_agrees_with_the_sum_in_f64() {
     }
     for name in Kernels::NAMES.iter().filter(|n| Kernels::by_name(n).is_none()) {
         eprintln!("skipped: this processor has no {name}");
+    }
+}
+
+#[test]
+fn pooling_on_the_way_gives_the_bits_of_pooling_afterwards() {
+    for (shape, rows, cols) in cases() {
+        let (weight, bias) = (random(shape.weights(), 1), random(shape.output, 2));
+        let x = random(rows * cols * shape.input, 3);
+        let from = [shape.out_len(rows), shape.out_len(cols), shape.output];
+        for kernels in Kernels::available() {
+            let conv = Conv::with_method(kernels, shape, &weight, &bias, false);
+            for (kernel, stride, pad) in [(3, 2, 1), (2, 2, 0), (3, 1, 2)].into_iter().filter(|_| conv.pools()) {
+                let pool = PoolShape { kernel, stride, pad };
+                let len = |n: usize| crate::model::arch::pooled_len(n, kernel, stride, pad);
+                let to = [len(from[0]), len(from[1]), from[2]];
+                let (mut map, mut scratch) = (vec![0.0; from.iter().product()], Scratch::default());
+                let (mut want, mut got) = (vec![0.0; to.iter().product()], vec![f32::NAN; to.iter().product()]);
+                conv.run(&x, rows, cols, true, &mut scratch, &mut map);
+                crate::kernels::max_pool(kernels, pool, &map, from, &mut want, to);
+                conv.run_pooled(&x, rows, cols, true, pool, &mut scratch, &mut got, to);
+                assert_eq!(got, want, "{} {shape:?} {pool:?} {rows}×{cols}", kernels.name());
+            }
+        }
+    }
+}
+
+#[test]
+fn the_number_of_threads_does_not_change_a_bit() {
+    let with = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let run = |(shape, rows, cols): (ConvShape, usize, usize)| {
+            let conv = Conv::new(Kernels::best(), shape, &random(shape.weights(), 1), &random(shape.output, 2));
+            let x = random(rows * cols * shape.input, 3);
+            let mut out = vec![f32::NAN; shape.out_len(rows) * shape.out_len(cols) * shape.output];
+            conv.run(&x, rows, cols, true, &mut Scratch::default(), &mut out);
+            out
+        };
+        pool.install(|| cases().into_iter().map(run).collect::<Vec<_>>())
+    };
+    let alone = with(1);
+    for threads in [2, 3, 7] {
+        assert!(with(threads) == alone, "{threads} threads");
     }
 }
 
