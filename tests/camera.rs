@@ -283,8 +283,8 @@ fn case_05_after_a_long_good_time_the_first_wait_is_short_again() {
 
 #[test]
 fn case_07_broken_buffers_are_dropped_and_counted_by_cause_and_the_stream_goes_on() {
-    let jpeg = b"\xFF\xD8\xFF\xDA\0\x03xdata\xFF\xD9".to_vec();
-    let bad = [vec![], b"no picture".to_vec(), jpeg[..9].to_vec()];
+    let jpeg = b"\xFF\xD8\xFF\xC4\0\x03t\xFF\xDA\0\x03xdata\xFF\xD9".to_vec();
+    let bad = [vec![], b"no picture".to_vec(), jpeg[..14].to_vec()];
     let good = jpeg.clone();
     let mut stage = Stage::with(CameraOptions::default(), Some(Layout::ENCODED), move |_| {
         let (bad, good) = (bad.clone(), good.clone());

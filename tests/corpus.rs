@@ -91,3 +91,9 @@ fn annotations_good_and_damaged_are_read_or_refused() {
 fn pictures_good_and_damaged_are_read_or_refused() {
     feed("picture", 12, readers::picture);
 }
+
+/// USERS case 7.
+#[test]
+fn case_07_camera_buffers_good_and_damaged_are_taken_or_refused() {
+    feed("camera_buffer", 10, readers::camera_buffer);
+}

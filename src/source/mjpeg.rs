@@ -1,10 +1,12 @@
 //! Motion JPEG: pictures one after another, with anything between them (the headers of an HTTP stream, padding).
 //!
 //! The ends are found by reading the markers, so that a preview picture inside of the EXIF part, which is a JPEG of its
-//! own, does not end the picture around it. A picture that breaks off where another begins is told and left out.
+//! own, does not end the picture around it. A picture that breaks off where another begins is told and left out. One that
+//! leaves out its Huffman tables, as those of many cameras do, gets the standard's.
 
 use std::io::{self, BufRead, Read};
 
+use super::huffman::STANDARD;
 use super::stream::Part;
 use crate::frame::Layout;
 
@@ -14,6 +16,7 @@ const MAX_BYTES: usize = 64 << 20;
 const SOI: u8 = 0xD8;
 const EOI: u8 = 0xD9;
 const SOS: u8 = 0xDA;
+const DHT: u8 = 0xC4;
 
 /// Cuts a stream into pictures.
 #[derive(Debug, Default)]
@@ -30,7 +33,7 @@ impl Cutter {
             return Ok(Part::End);
         }
         to.extend([0xFF, SOI]);
-        let mut in_scan = false;
+        let (mut in_scan, mut has_tables) = (false, false);
         while let Some(marker) = marker(input, to, in_scan)? {
             match marker {
                 EOI => return Ok(Part::Whole(Layout::ENCODED)),
@@ -42,6 +45,12 @@ impl Cutter {
                 0x01 | 0xD0..=0xD7 => {}
                 _ => {
                     in_scan = marker == SOS;
+                    if in_scan && !has_tables {
+                        to.truncate(to.len() - 2);
+                        to.extend(STANDARD);
+                        to.extend([0xFF, SOS]);
+                    }
+                    has_tables |= in_scan || marker == DHT;
                     if !segment(input, to)? {
                         break;
                     }
@@ -112,7 +121,7 @@ mod tests {
 
     /// As short as a picture can be: a part that holds a whole picture, a scan with a stuffed byte and a restart.
     const PICTURE: &[u8] =
-        b"\xFF\xD8\xFF\xE1\0\x08\xFF\xD8\xFF\xD9ab\xFF\xFF\xDA\0\x03xdata\xFF\0more\xFF\xD0rest\xFF\xD9";
+        b"\xFF\xD8\xFF\xE1\0\x08\xFF\xD8\xFF\xD9ab\xFF\xC4\0\x03t\xFF\xFF\xDA\0\x03xdata\xFF\0more\xFF\xD0rest\xFF\xD9";
 
     fn pictures(mut input: &[u8]) -> (Vec<Vec<u8>>, Vec<String>) {
         let (mut cutter, mut whole, mut lost, mut to) = (Cutter::default(), Vec::new(), Vec::new(), Vec::new());
@@ -138,6 +147,29 @@ mod tests {
         let (whole, lost) = pictures(&stream);
         assert_eq!(whole, [PICTURE]);
         assert_eq!(lost.len(), 2);
+    }
+
+    /// A picture of a camera, whose encoder uses the standard's tables, and the same without them.
+    #[test]
+    fn a_picture_without_huffman_tables_is_the_picture_with_them() {
+        let picture =
+            image::RgbImage::from_fn(40, 24, |x, y| image::Rgb([(6 * x) as u8, (9 * y) as u8, (x * y) as u8]));
+        let mut whole = Vec::new();
+        image::codecs::jpeg::JpegEncoder::new_with_quality(&mut whole, 90).encode_image(&picture).unwrap();
+        let (mut without, mut at) = (whole[..2].to_vec(), 2);
+        while whole[at + 1] != SOS {
+            let end = at + 2 + usize::from(u16::from_be_bytes([whole[at + 2], whole[at + 3]]));
+            if whole[at + 1] != DHT {
+                without.extend_from_slice(&whole[at..end]);
+            }
+            at = end;
+        }
+        without.extend_from_slice(&whole[at..]);
+        assert!(without.len() + STANDARD.len() <= whole.len() + 16 && image::load_from_memory(&without).is_err());
+        let (mended, lost) = pictures(&without);
+        assert_eq!((mended.len(), lost.len()), (1, 0));
+        let decoded = |bytes: &[u8]| image::load_from_memory(bytes).unwrap().into_rgb8();
+        assert_eq!(decoded(&mended[0]), decoded(&whole));
     }
 
     proptest::proptest! {

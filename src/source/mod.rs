@@ -15,6 +15,7 @@ mod bytes;
 pub mod camera;
 mod error;
 mod files;
+mod huffman;
 mod mjpeg;
 mod pace;
 mod stop;

@@ -94,7 +94,7 @@ mod tests {
         assert_eq!(judged(b"12345678", false, gray).unwrap(), b"12345678");
         assert_eq!(judged(b"12345678 and padding", false, gray).unwrap(), b"12345678");
 
-        let jpeg = b"\xFF\xD8\xFF\xDA\0\x03xdata\xFF\xD9";
+        let jpeg = b"\xFF\xD8\xFF\xC4\0\x03t\xFF\xDA\0\x03xdata\xFF\xD9";
         assert_eq!(judged(jpeg, false, Layout::ENCODED).unwrap(), jpeg);
         let padded = [&jpeg[..], &[0; 9], jpeg].concat();
         assert_eq!(judged(&padded, false, Layout::ENCODED).unwrap(), jpeg);
@@ -119,7 +119,7 @@ mod tests {
         /// USERS case 7.
         #[test]
         fn case_07_no_bytes_break_the_check(bytes in proptest::collection::vec(0u8.., 0..200), start in 0usize..3) {
-            let start = [&b""[..], b"\xFF\xD8", b"\xFF\xD8\xFF\xDA\0\x02"][start];
+            let start = [&b""[..], b"\xFF\xD8", b"\xFF\xD8\xFF\xC4\0\x03t\xFF\xDA\0\x02"][start];
             let bytes = [start, &bytes].concat();
             if let Ok(picture) = judged(&bytes, false, Layout::ENCODED) {
                 proptest::prop_assert!(picture.ends_with(&[0xFF, 0xD9]));
