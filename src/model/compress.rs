@@ -98,6 +98,9 @@ pub enum CompressError {
         /// The largest rank that pays.
         most: usize,
     },
+    /// In 8 bits already.
+    #[error("the model is in 8 bits; compress the model of real numbers it was made of, then calibrate that")]
+    Quantized,
     /// The bundle could not be read or written.
     #[error(transparent)]
     Bundle(#[from] BundleError),
@@ -110,6 +113,9 @@ pub fn compress(
     storage: StorageType,
     mut done: impl FnMut(&CompressedLayer),
 ) -> Result<Bundle, CompressError> {
+    if bundle.manifest.quantization.is_some() {
+        return Err(CompressError::Quantized);
+    }
     let mut weights = bundle.head_weights()?;
     // Every request is judged before the first long computation.
     let known: Vec<&str> = bundle
