@@ -9,6 +9,7 @@ mod ahead;
 mod bench;
 #[cfg(feature = "camera")]
 mod cameras;
+mod calibrate;
 mod compress;
 mod data;
 mod detect;
@@ -57,6 +58,8 @@ enum Command {
     /// List the cameras of this system, what they offer, and what is wrong with them
     #[cfg(feature = "camera")]
     Cameras(cameras::Args),
+    /// Make a model in 8 bits: ranges seen on pictures, accuracy and speed measured before it is written
+    Calibrate(calibrate::Args),
     /// Make a model smaller and faster: truncated SVD of its fully connected layers
     Compress(compress::Args),
     /// Find objects in pictures
@@ -81,6 +84,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Bench(args) => bench::run(args),
         #[cfg(feature = "camera")]
         Command::Cameras(args) => cameras::run(args),
+        Command::Calibrate(args) => calibrate::run(args),
         Command::Compress(args) => compress::run(args),
         Command::Detect(args) => detect::run(args),
         Command::Eval(args) => eval::run(args),

@@ -8,7 +8,7 @@ pub enum QuantizeError {
     #[error("tensor `{0}` is missing; calibrate the model again")]
     Missing(String),
     /// No range was seen for a map.
-    #[error("no range for `{0}`; calibrate with at least one picture")]
+    #[error("nothing was seen in `{0}`; calibrate on pictures in which the model proposes regions")]
     NoRange(String),
     /// A range or scale is no positive number.
     #[error("`{name}` has the range or scale {range}, which nothing can be scaled by; calibrate the model again")]
