@@ -15,13 +15,14 @@ use edge_rcnn::model::Bundle;
 use super::ahead::ahead;
 use super::data::Data;
 use super::progress::Progress;
+use super::scoring::Scoring;
 use super::{Failure, model};
 
 mod images;
 mod measure;
 
 use images::{Images, Listed};
-use measure::{Measured, Scoring, measure};
+use measure::{Measured, measure};
 
 /// Arguments of `calibrate`.
 #[derive(Debug, clap::Args)]

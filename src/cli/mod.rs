@@ -7,9 +7,9 @@
 
 mod ahead;
 mod bench;
+mod calibrate;
 #[cfg(feature = "camera")]
 mod cameras;
-mod calibrate;
 mod compress;
 mod data;
 mod detect;
@@ -24,6 +24,7 @@ mod model;
 mod progress;
 mod run;
 mod schema;
+mod scoring;
 #[cfg(feature = "train")]
 mod train;
 

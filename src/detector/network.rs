@@ -28,8 +28,9 @@ impl Network {
             let head = pool.install(|| Head::with_kernels(weights, kernels.unwrap_or(Kernels::best())))?;
             return Ok(Self::Real { trunk, head: Box::new(head) });
         };
-        // Those of the same name; what has no 8-bit kernels of its own takes the best.
-        let same = kernels.and_then(|k| Dot::available().into_iter().find(|dot| dot.name() == k.name()));
+        // Kernels that were asked for although there are better ones mean those of the same name in 8 bits.
+        let asked = kernels.filter(|k| *k != Kernels::best());
+        let same = asked.and_then(|k| Dot::available().into_iter().find(|dot| dot.name() == k.name()));
         let dot = same.unwrap_or(Dot::best());
         let wrong = |source| BundleError::Quantize { path: bundle.manifest.name.clone().into(), source };
         let (network, flow) = (bundle.network()?, bundle.dataflow()?);

@@ -4,7 +4,9 @@
 //! file says the same, and all that remains is kernels one after another on channels-last maps of u8. Where an LRN follows,
 //! a convolution gives real numbers, which are quantised after it.
 
-use super::{Maps, TrunkError, check_input};
+use std::time::Instant;
+
+use super::{LayerTime, Maps, TrunkError, check_input};
 use crate::frame::Blob;
 use crate::kernels::int8::{self, ConvShape, Dot, Out, QuantConv, QuantScratch, to_u8};
 use crate::kernels::{Kernels, LrnParams, LrnWindow, lrn, to_channel_major};
@@ -14,7 +16,8 @@ use crate::model::{Architecture, onnx::TRUNK_OUTPUTS};
 
 /// A quantised trunk ready to run at any input size.
 pub struct QuantTrunk {
-    steps: Vec<Step>,
+    /// Layers by name.
+    steps: Vec<(&'static str, Step)>,
     /// The RPN's 3×3 convolution, its scores and its deltas.
     rpn: Option<[QuantConv; 3]>,
     image: Activation,
@@ -103,21 +106,22 @@ impl QuantTrunk {
                     let normalised = before_next.clone().any(|l| matches!(l, Layer::Lrn { .. }));
                     let map = flow.input_of(name).unwrap_or(IMAGE);
                     debug_assert!(name != last || !normalised, "no network normalises its last map");
-                    steps.push(match normalised {
+                    let step = match normalised {
                         true => {
                             Step::RealConv(quantized.kernel(name, shape, map, Becomes::Real { relu: true }, dot)?)
                         }
                         false => Step::Conv(quantized.kernel(name, shape, map, Becomes::Map(to), dot)?),
-                    });
+                    };
+                    steps.push((name, step));
                 }
-                Layer::MaxPool { kernel, stride, pad, .. } => steps.push(Step::Pool { kernel, stride, pad }),
-                Layer::Lrn { region, size, alpha, beta, k, .. } => {
+                Layer::MaxPool { name, kernel, stride, pad } => steps.push((name, Step::Pool { kernel, stride, pad })),
+                Layer::Lrn { name, region, size, alpha, beta, k } => {
                     let window = match region {
                         LrnRegion::AcrossChannels => LrnWindow::Channels(size),
                         LrnRegion::WithinChannel => LrnWindow::Square(size),
                     };
                     let params = LrnParams { window, alpha, beta, k };
-                    steps.push(Step::Lrn(params, quantized.activation(to)?.clone()));
+                    steps.push((name, Step::Lrn(params, quantized.activation(to)?.clone())));
                 }
             }
         }
@@ -151,10 +155,29 @@ impl QuantTrunk {
 
     /// Runs the trunk on a preprocessed picture, on the current rayon pool.
     pub fn run(&mut self, blob: &Blob) -> Result<Maps, TrunkError> {
+        self.run_lapped(blob, |_| ())
+    }
+
+    /// Runs the trunk and takes the time of every layer.
+    pub fn layer_times(&mut self, blob: &Blob) -> Result<Vec<LayerTime>, TrunkError> {
+        let mut times = Vec::new();
+        let mut last = Instant::now();
+        self.run_lapped(blob, |layer| {
+            let now = Instant::now();
+            let ms = now.duration_since(std::mem::replace(&mut last, now)).as_secs_f64() * 1e3;
+            times.push(LayerTime { node: layer.into(), operator: "int8".into(), ms });
+        })?;
+        Ok(times)
+    }
+
+    /// Runs the trunk and calls `lap` with the name of each layer when it is done.
+    fn run_lapped(&mut self, blob: &Blob, mut lap: impl FnMut(&str)) -> Result<Maps, TrunkError> {
         check_input(&blob.data, blob.height, blob.width)?;
         let mut map = self.image(&blob.data, blob.height, blob.width);
-        for step in &self.steps {
+        lap(IMAGE);
+        for (name, step) in &self.steps {
             map = step.run(map, self.kernels, &mut self.memory);
+            lap(name);
         }
         let Map { rows, cols, channels, values } = map;
         let Values::U8(conv5) = values else { unreachable!("the last convolution's map is quantised") };
@@ -163,17 +186,20 @@ impl QuantTrunk {
             let scratch = &mut self.memory.scratch;
             let mut between = vec![0; pixels * hidden.shape().output];
             hidden.run(&conv5, rows, cols, scratch, Out::U8(&mut between));
-            [scores, deltas].map(|layer| {
+            lap("rpn_conv");
+            [(scores, TRUNK_OUTPUTS[1]), (deltas, TRUNK_OUTPUTS[2])].map(|(layer, name)| {
                 let channels = layer.shape().output;
                 let (mut by_pixel, mut planes) = (vec![0.0; pixels * channels], vec![0.0; pixels * channels]);
                 layer.run(&between, rows, cols, scratch, Out::F32(&mut by_pixel));
                 to_channel_major(&by_pixel, channels, &mut planes);
+                lap(name);
                 planes
             })
         });
         let real: Vec<f32> = conv5.iter().map(|q| f32::from(*q) * self.conv5.scale).collect();
         let mut planes = vec![0.0; real.len()];
         to_channel_major(&real, channels, &mut planes);
+        lap(CONV5);
         self.memory.give_back(Values::U8(conv5));
         Ok(Maps { rows, cols, channels, conv5: planes, rpn: rpn.map(|[scores, deltas]| (scores, deltas)) })
     }

@@ -3,36 +3,16 @@
 use std::fmt;
 
 use edge_rcnn::calibrate::Method;
-use edge_rcnn::detector::{Detection, Detector, DetectorOptions};
-use edge_rcnn::eval::{Dataset, DatasetKind, Metric, Scored, evaluate};
+use edge_rcnn::detector::{Detector, DetectorOptions};
+use edge_rcnn::eval::Scored;
 use edge_rcnn::model::Bundle;
 
 use crate::cli::ahead::ahead;
-use crate::cli::data::Data;
-use crate::cli::eval::detect::{class_map, decode};
-use crate::cli::eval::{MIN_SCORE, data_failure};
+use crate::cli::eval::MIN_SCORE;
+use crate::cli::eval::detect::decode;
 use crate::cli::progress::Progress;
+use crate::cli::scoring::{Scoring, median};
 use crate::cli::{Failure, count, model};
-
-/// What to measure on.
-pub struct Scoring {
-    set: Dataset,
-    metric: Metric,
-    /// Class ids of the data by class id of the model.
-    class_of: Vec<usize>,
-}
-
-impl Scoring {
-    /// So many pictures of a data set, evenly spread.
-    pub fn new(data: &Data, split: &str, limit: usize, bundle: &Bundle) -> Result<Self, Failure> {
-        let mut set = data.read(split, None).map_err(data_failure)?;
-        set.spread(limit);
-        set.check_pictures().map_err(data_failure)?;
-        let metric = if set.kind == DatasetKind::Voc { Metric::Voc07 } else { Metric::Coco };
-        let class_of = class_map(&bundle.manifest.classes, &set.classes)?;
-        Ok(Self { set, metric, class_of })
-    }
-}
 
 /// One model's figures.
 struct Figures {
@@ -96,11 +76,7 @@ pub fn measure(
             let failed = |e| Failure::runtime(format!("{}: {e}", image.path.display()));
             detector.warm_up(picture.width, picture.height).map_err(failed)?;
             let seen = detector.detect(&picture).map_err(failed)?;
-            let scored = |d: &Detection| {
-                let class_id = *scoring.class_of.get(d.class_id)?;
-                (class_id > 0).then(|| Scored::new(class_id, d.score, d.rect))
-            };
-            found.push(seen.detections.iter().filter_map(scored).collect());
+            found.push(scoring.scored(&seen.detections));
             let named = seen.timings.named();
             let of = |stage: &str| named.iter().find(|(name, _)| *name == stage).map_or(0.0, |(_, ms)| *ms);
             let frame = named.iter().map(|(_, ms)| ms).sum::<f64>();
@@ -110,16 +86,11 @@ pub fn measure(
         Ok(())
     })?;
     let figures = detectors.into_iter().zip(&found).zip(&mut times).map(|(((name, _), found), times)| {
-        let map = evaluate(&scoring.set, found, scoring.metric).map;
-        let [trunk_ms, head_ms, frame_ms] = times.each_mut().map(median);
+        let map = scoring.map(found);
+        let [trunk_ms, head_ms, frame_ms] = times.each_mut().map(|all| median(all));
         Figures { name, map, trunk_ms, head_ms, frame_ms }
     });
     Ok(Measured { figures: figures.collect(), pictures: scoring.set.images.len() })
-}
-
-fn median(times: &mut Vec<f64>) -> f64 {
-    times.sort_by(f64::total_cmp);
-    times.get(times.len() / 2).copied().unwrap_or(0.0)
 }
 
 impl Measured {

@@ -8,8 +8,8 @@ use std::marker::PhantomData;
 
 use rayon::prelude::*;
 
-use crate::kernels::ConvShape;
 use super::dot::{Dot, IntDot, IntWork, Scaled};
+use crate::kernels::ConvShape;
 use crate::kernels::tile::{Finish, Left, Panels, rows};
 
 /// What becomes of the sums.
