@@ -8,6 +8,7 @@
 //! and half-open [`Rect`]s of the original picture in what comes out. Working memory is kept from
 //! picture to picture, so a detector is used by one thread at a time; inside each stage it uses all cores it was given.
 
+mod network;
 mod options;
 mod times;
 
@@ -17,12 +18,14 @@ use crate::{
     head::{Head, HeadError, HeadOutput, MapView, PictureSize, PostParams, RoiPooler, postprocess},
     model::{BundleError, arch::FEATURE_STRIDE},
     proposals::{Proposal, ProposalContext, ProposalError, ProposalSource, RpnMaps},
-    trunk::{Trunk, TrunkError},
+    trunk::TrunkError,
 };
 use rayon::ThreadPool;
 
 pub use crate::head::Detection;
+use network::Network;
 pub use options::DetectorOptions;
+pub(crate) use options::rpn_params;
 pub use times::StageTimes;
 use times::Stopwatch;
 
@@ -31,12 +34,11 @@ pub struct Detector {
     classes: Vec<String>,
     scaling: Scaling,
     mean_bgr: [f32; 3],
-    trunk: Trunk,
+    network: Network,
     source: Box<dyn ProposalSource>,
     max_rois: usize,
     pool_size: usize,
     pooler: RoiPooler,
-    head: Head,
     post: PostParams,
     threads: ThreadPool,
     // Memory kept from picture to picture.
@@ -141,7 +143,7 @@ impl Detector {
             return Ok(Detected { timings: times, input: (height, width), ..Detected::default() });
         }
 
-        let maps = self.trunk.run(&self.blob)?;
+        let maps = self.network.trunk(&self.blob, &self.threads)?;
         let map = MapView { data: &maps.conv5, channels: maps.channels, rows: maps.rows, cols: maps.cols };
         times.trunk = watch.lap();
 
@@ -156,11 +158,10 @@ impl Detector {
         self.threads.install(|| pooler.pool(map, rois, 1.0 / FEATURE_STRIDE as f32, self.pool_size, pooled));
         times.roi_pool = watch.lap();
 
-        let (head, output) = (&mut self.head, &mut self.output);
-        self.threads.install(|| head.run_into(pooled, rois.len(), output))?;
+        self.network.head(pooled, rois.len(), &mut self.output, &self.threads)?;
         times.head = watch.lap();
 
-        let found = postprocess(output, rois, &self.post, size, scale);
+        let found = postprocess(&self.output, rois, &self.post, size, scale);
         times.postprocess = watch.lap();
 
         Ok(Detected {
@@ -172,11 +173,22 @@ impl Detector {
         })
     }
 
+    /// The last picture again, from its pooled RoIs on, with another head: its detections, and the milliseconds that the
+    /// head took. To compare heads, for which everything before them is the same.
+    pub fn again_with(&mut self, head: &mut Head, picture: &Picture) -> Result<(Vec<Detection>, f64), DetectorError> {
+        let size = PictureSize { width: picture.width, height: picture.height };
+        let (output, pooled, rois) = (&mut self.output, &self.pooled, &self.rois);
+        let mut watch = Stopwatch::start();
+        self.threads.install(|| head.run_into(pooled, rois.len(), output))?;
+        let ms = watch.lap();
+        Ok((postprocess(output, rois, &self.post, size, self.blob.scale).detections, ms))
+    }
+
     /// Prepares for pictures of this size, so that the first one does not pay for it.
     pub fn warm_up(&self, width: usize, height: usize) -> Result<(), DetectorError> {
         let (columns, rows) = self.scaling.input_size(width, height);
         if rows >= FEATURE_STRIDE && columns >= FEATURE_STRIDE {
-            self.trunk.warm_up(rows, columns)?;
+            self.network.warm_up(rows, columns)?;
         }
         Ok(())
     }
@@ -198,7 +210,7 @@ impl Detector {
 
     /// What the trunk is computed with, for logs: one of [`Kernels::NAMES`](crate::kernels::Kernels::NAMES) or `tract`.
     pub fn kernels(&self) -> &'static str {
-        self.trunk.kernels()
+        self.network.kernels()
     }
 
     /// How large the network input is made.

@@ -1,6 +1,7 @@
 //! Faster R-CNN for devices. See `ARCHITECTURE.md` for the data flow and where to start reading.
 
 pub mod boxes;
+pub mod calibrate;
 pub mod clock;
 pub mod detector;
 pub mod eval;

@@ -11,12 +11,15 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use edge_rcnn::head::Head;
+use edge_rcnn::calibrate::{Calibrator, Method};
+use edge_rcnn::frame::{Blob, Picture};
+use edge_rcnn::head::{Head, HeadOutput, QuantHead};
+use edge_rcnn::kernels::{Kernels, int8::Dot};
 use edge_rcnn::model::arch::{CAFFENET, VGG_CNN_M_1024, VGG16, ZF, ZF_PLAIN};
 use edge_rcnn::model::{
     Architecture, Bundle, CompressOptions, HEAD_FILE, Manifest, StorageType, TRUNK_FILE, Weights, compress, normals,
 };
-use edge_rcnn::trunk::Trunk;
+use edge_rcnn::trunk::{Maps, QuantTrunk, Trunk};
 use rand::SeedableRng;
 use reference_python::python;
 use serde_json::{Value, json};
@@ -55,13 +58,17 @@ impl<'a> Case<'a> {
     fn trunk(&mut self, trunk: &Trunk, height: usize, width: usize) {
         let image = random(3 * height * width, 60.0);
         let maps = trunk.run_planar(&image, height, width).unwrap();
+        self.maps(&image, &maps, height, width);
+    }
+
+    fn maps(&mut self, image: &[f32], maps: &Maps, height: usize, width: usize) {
         let map = |channels| [1, channels, maps.rows, maps.cols];
         let mut outputs = vec![self.tensor("conv5", &map(maps.channels), &maps.conv5)];
         if let Some((scores, deltas)) = &maps.rpn {
             outputs.push(self.tensor("rpn_cls_score", &map(18), scores));
             outputs.push(self.tensor("rpn_bbox_pred", &map(36), deltas));
         }
-        let input = self.tensor("image", &[1, 3, height, width], &image);
+        let input = self.tensor("image", &[1, 3, height, width], image);
         self.runs.push(json!({ "model": TRUNK_FILE, "input": input, "outputs": outputs }));
     }
 
@@ -69,12 +76,21 @@ impl<'a> Case<'a> {
         let mut head = Head::from_weights(bundle.head_weights().unwrap()).unwrap();
         let pooled: Vec<f32> = random(n * head.inputs(), 1.0).iter().map(|v| v.max(0.0)).collect();
         let out = head.run(&pooled, n).unwrap();
+        self.boxes(&pooled, &out, n);
+    }
+
+    fn boxes(&mut self, pooled: &[f32], out: &HeadOutput, n: usize) {
         let outputs = vec![
             self.tensor("cls_prob", &[n, CLASSES + 1], &out.scores),
             self.tensor("bbox_pred", &[n, 4 * (CLASSES + 1)], &out.deltas),
         ];
-        let input = self.tensor("pooled", &[n, head.inputs()], &pooled);
+        let input = self.tensor("pooled", &[n, pooled.len() / n], pooled);
         self.runs.push(json!({ "model": HEAD_FILE, "input": input, "outputs": outputs }));
+    }
+
+    /// These are runs of a network in 8 bits, which onnxruntime computes with the same bits or nearly so.
+    fn quantised(&mut self, exactly: bool) {
+        self.runs.iter_mut().for_each(|run| run["int8"] = if exactly { "exactly" } else { "nearly" }.into());
     }
 
     /// Writes the list and lets the script compare.
@@ -145,6 +161,60 @@ fn pooling_rounds_up_as_in_onnxruntime_for_every_remainder() {
         for width in sides {
             case.trunk(&trunk, height + width * 7 % 16, width);
         }
+        case.compare();
+    }
+}
+
+/// Networks with pixel-sized inputs whose maps are of the order of 1, calibrated on noise.
+fn calibrated(network: &'static Architecture, rank: Option<usize>) -> Bundle {
+    let mut weights = Weights::he_random(network, CLASSES, Some(9), rank, 17);
+    weights.0.get_mut("conv1.weight").unwrap().data.iter_mut().for_each(|w| *w /= 60.0);
+    let mut manifest = Manifest::new("test", network, (1..=CLASSES).map(|i| format!("class {i}")).collect());
+    (manifest.input.short_side, manifest.input.long_max) = (160, 224);
+    let real = Bundle::from_weights(network, &weights, manifest, StorageType::F32).unwrap();
+    let rgb = random(224 * 160 * 3, 60.0).iter().map(|v| (v + 115.0).clamp(0.0, 255.0) as u8).collect();
+    let mut calibrator = Calibrator::new(&real, 1).unwrap();
+    calibrator.see(&Picture::new(224, 160, rgb).unwrap()).unwrap();
+    calibrator.quantized(&real, Method::Percentile(99.9), true, "noise").unwrap()
+}
+
+/// The same with all scales powers of two. Then f32 holds every value of the file's own arithmetic exactly.
+fn with_exact_scales(bundle: &Bundle) -> Bundle {
+    let round = |scale: &mut f32| *scale = scale.log2().round().exp2();
+    let mut numbers = bundle.quantized().unwrap().unwrap();
+    numbers.activations.values_mut().for_each(|map| round(&mut map.scale));
+    numbers.layers.values_mut().for_each(|layer| layer.scales.iter_mut().for_each(round));
+    bundle.with_quantized(&numbers, bundle.manifest.quantization.clone().unwrap()).unwrap()
+}
+
+#[test]
+fn models_in_8_bits_agree_with_onnxruntime() {
+    if python("models_in_8_bits_agree_with_onnxruntime").is_none() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    // LRN is computed in real numbers, so with it nothing is exact.
+    for (network, rank, exactly) in
+        [(&ZF_PLAIN, Some(64), true), (&ZF_PLAIN, Some(64), false), (&ZF, None, false), (&CAFFENET, Some(32), false)]
+    {
+        let bundle = calibrated(network, rank);
+        let bundle = if exactly { with_exact_scales(&bundle) } else { bundle };
+        let dir = dir.path().join(format!("{}-{exactly}", network.name));
+        let mut case = Case::new(&dir, &bundle);
+        let (numbers, flow) = (bundle.quantized().unwrap().unwrap(), bundle.dataflow().unwrap());
+        let mut trunk = QuantTrunk::new(network, &numbers, &flow, Dot::best(), Kernels::best()).unwrap();
+        for (height, width) in [(160, 224), (203, 151)] {
+            let data = random(3 * height * width, 60.0);
+            let blob = Blob { height, width, scale: 1.0, data };
+            case.maps(&blob.data, &trunk.run(&blob).unwrap(), height, width);
+        }
+        let mut head = QuantHead::new(&numbers, &flow, Dot::best()).unwrap();
+        let range = numbers.activations["pooled"].scale * 255.0;
+        let pooled: Vec<f32> = random(7 * head.inputs(), range / 3.0).iter().map(|v| v.max(0.0)).collect();
+        let mut out = HeadOutput::default();
+        head.run_into(&pooled, 7, &mut out).unwrap();
+        case.boxes(&pooled, &out, 7);
+        case.quantised(exactly);
         case.compare();
     }
 }

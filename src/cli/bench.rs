@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use edge_rcnn::detector::{Detected, Detector};
 use edge_rcnn::frame::{Blob, Picture, Scaling, preprocess};
-use edge_rcnn::kernels::{Kernels, peak_flops};
+use edge_rcnn::kernels::{Kernels, int8::Dot, peak_flops};
 use edge_rcnn::model::{Bundle, Summary};
-use edge_rcnn::trunk::Trunk;
+use edge_rcnn::trunk::{LayerTime, QuantTrunk, Trunk, TrunkError};
 
 use super::detector_args::DetectorArgs;
 use super::{Failure, model};
@@ -135,12 +135,23 @@ fn layers(
     threads: usize,
     summary: &Summary,
 ) -> Result<Vec<Layer>, Failure> {
-    let trunk = Trunk::with_kernels(bundle, threads, kernels).map_err(Failure::config)?;
     let mut blob = Blob::default();
     preprocess(picture, scaling, bundle.manifest.input.mean_bgr, &mut blob);
     let mut runs = Vec::new();
+    let mut time: Box<dyn FnMut() -> Result<Vec<LayerTime>, TrunkError>> = match quant_trunk(bundle)? {
+        None => {
+            let trunk = Trunk::with_kernels(bundle, threads, kernels).map_err(Failure::config)?;
+            let blob = &blob;
+            Box::new(move || trunk.layer_times(blob))
+        }
+        Some(mut trunk) => {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().map_err(Failure::runtime)?;
+            let blob = &blob;
+            Box::new(move || pool.install(|| trunk.layer_times(blob)))
+        }
+    };
     for i in 0..WARM_UP + 2 * RUNG {
-        let times = trunk.layer_times(&blob).map_err(Failure::runtime)?;
+        let times = time().map_err(Failure::runtime)?;
         if i >= WARM_UP {
             runs.push(times);
         }
@@ -158,6 +169,15 @@ fn layers(
     // Constants and the like.
     layers.retain(|l| l.ms >= 0.01);
     Ok(layers)
+}
+
+/// The trunk of a model in 8 bits.
+fn quant_trunk(bundle: &Bundle) -> Result<Option<QuantTrunk>, Failure> {
+    let Some(quantized) = bundle.quantized().map_err(model::bundle_failure)? else { return Ok(None) };
+    let network = bundle.network().map_err(model::bundle_failure)?;
+    let flow = bundle.dataflow().map_err(model::bundle_failure)?;
+    let trunk = QuantTrunk::new(network, &quantized, &flow, Dot::best(), Kernels::best());
+    trunk.map(Some).map_err(Failure::config)
 }
 
 fn size(text: &str) -> Result<(usize, usize), String> {

@@ -1,12 +1,17 @@
 //! `edge-rcnn compress`: truncated SVD of a model's fully connected layers.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use edge_rcnn::model::{Bundle, CompressError, CompressOptions, StorageType, compress};
 
+use super::data::Data;
+use super::scoring::Scoring;
 use super::{Failure, count, model};
+
+mod target;
 
 /// Arguments of `compress`.
 #[derive(Debug, clap::Args)]
@@ -22,8 +27,23 @@ pub struct Args {
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// Layer and rank, for example fc6=1024; once per layer
-    #[arg(long = "rank", required = true, value_name = "LAYER=RANK", value_parser = layer_and_rank)]
+    #[arg(long = "rank", required_unless_present = "target_drop", value_name = "LAYER=RANK", value_parser = layer_and_rank)]
     ranks: Vec<(String, usize)>,
+    /// Choose ranks of fc6 and fc7 by measuring: the cheapest that lose at most so many points (of 100) of mAP on --data
+    #[arg(long, value_name = "POINTS", conflicts_with_all = ["ranks", "force"], requires = "data")]
+    target_drop: Option<f64>,
+    /// Marked pictures to measure on: `voc:DIR` or `coco:FILE`
+    #[arg(long, value_name = "KIND:PATH", requires = "target_drop")]
+    data: Option<Data>,
+    /// Split of those
+    #[arg(long, default_value = "val", value_name = "NAME")]
+    split: String,
+    /// Measure on so many of them, evenly spread
+    #[arg(long, value_name = "N", default_value = "200")]
+    limit: NonZeroUsize,
+    /// Threads to measure with [default: as many as there are cores]
+    #[arg(long, value_name = "N")]
+    threads: Option<NonZeroUsize>,
     /// Also accept ranks that make a layer larger
     #[arg(long)]
     force: bool,
@@ -48,6 +68,12 @@ pub fn run(args: Args) -> Result<(), Failure> {
         Some(storage) => storage.into(),
         None => bundle.storage().map_err(Failure::config)?,
     };
+    if let (Some(points), Some(data)) = (args.target_drop, &args.data) {
+        let scoring = Scoring::new(data, &args.split, args.limit.get(), &bundle)?;
+        let search = target::Search { points, seed: args.seed, threads: args.threads.map(NonZeroUsize::get) };
+        let chosen = search.run(&bundle, &scoring, storage)?;
+        return finish(&args.out, &bundle, &chosen, storage);
+    }
     let options = CompressOptions { ranks: args.ranks, force: args.force, seed: args.seed };
     log::info!("{}: compressing {}, seed {}", bundle.manifest.name, count(options.ranks.len(), "layer"), options.seed);
     let mut out = io::stdout().lock();
@@ -80,15 +106,21 @@ pub fn run(args: Args) -> Result<(), Failure> {
         _ => Failure::usage(error),
     })?;
     written.map_err(Failure::output)?;
-    compressed.save(&args.out).map_err(Failure::runtime)?;
+    drop(out);
+    finish(&args.out, &bundle, &compressed, storage)
+}
+
+/// Writes the model and says how large it has become.
+fn finish(folder: &Path, bundle: &Bundle, compressed: &Bundle, storage: StorageType) -> Result<(), Failure> {
+    compressed.save(folder).map_err(Failure::runtime)?;
     let bytes = |b: &Bundle| b.head_onnx.len() as f64 / 1e6;
     writeln!(
-        out,
+        io::stdout(),
         "{}: head.onnx {:.1} MB ({}), was {:.1} MB",
-        args.out.display(),
-        bytes(&compressed),
+        folder.display(),
+        bytes(compressed),
         if storage == StorageType::F16 { "f16" } else { "f32" },
-        bytes(&bundle),
+        bytes(bundle),
     )
     .map_err(Failure::output)
 }

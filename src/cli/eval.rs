@@ -19,12 +19,12 @@ use super::data::Data;
 use super::detector_args::DetectorArgs;
 use super::{Failure, count};
 
-mod detect;
+pub(super) mod detect;
 
 use detect::{Run, detect_all};
 
 /// Score above which detections enter the precision–recall curve; the reference code's, whatever the bundle says.
-const MIN_SCORE: f32 = 0.05;
+pub(super) const MIN_SCORE: f32 = 0.05;
 
 /// Arguments of `eval`.
 #[derive(Debug, clap::Args)]
@@ -113,7 +113,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
     print(&evaluate(&set, &run.detections, metric), &run, args.json).map_err(Failure::output)
 }
 
-fn data_failure(error: DatasetError) -> Failure {
+pub(super) fn data_failure(error: DatasetError) -> Failure {
     match &error {
         DatasetError::MissingPictures { .. } => Failure::missing(error),
         DatasetError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => Failure::missing(error),

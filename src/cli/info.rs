@@ -42,6 +42,11 @@ fn describe(s: &Summary) -> Result<String, std::fmt::Error> {
     writeln!(t, "classes       {}: {}", m.classes.len(), m.classes.join(", "))?;
     writeln!(t, "licence       {}", m.licence)?;
     writeln!(t, "provenance    {}", m.provenance)?;
+    if let Some(q) = &m.quantization {
+        let corrected = if q.bias_correction { ", biases corrected" } else { "" };
+        writeln!(t, "8 bits        ranges by {} on {}{corrected}", q.method, super::count(q.images, "picture"))?;
+        writeln!(t, "              list of pictures sha256 {}", q.images_sha256)?;
+    }
     writeln!(t, "sha256        {}", s.sha256)?;
     writeln!(t, "trunk.onnx    {:>11} bytes  sha256 {}", s.trunk_bytes, m.files.trunk_sha256)?;
     writeln!(t, "head.onnx     {:>11} bytes  sha256 {}", s.head_bytes, m.files.head_sha256)?;

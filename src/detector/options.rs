@@ -1,13 +1,12 @@
 //! Building a detector: the bundle's numbers, changed by options, checked once.
 
-use super::{Detector, DetectorError};
+use super::{Detector, DetectorError, network::Network};
 use crate::{
     frame::{Blob, Scaling},
-    head::{BoxNormalisation, Head, HeadOutput, PostParams, RoiPooler},
+    head::{BoxNormalisation, HeadOutput, PostParams, RoiPooler},
     kernels::Kernels,
     model::{Bundle, Manifest, nearest::nearest},
     proposals::{ProposalError, ProposalSource, Rpn, RpnParams},
-    trunk::Trunk,
 };
 
 /// A typing mistake must not take all memory of the machine for stacks.
@@ -67,16 +66,14 @@ impl Detector {
             .thread_name(|i| format!("head-{i}"))
             .build()
             .map_err(|e| DetectorError::Threads { threads, reason: e.to_string() })?;
-        let head_weights = bundle.head_weights()?;
         Ok(Self {
             scaling,
             mean_bgr: bundle.manifest.input.mean_bgr,
-            trunk: Trunk::with_kernels(&bundle, threads, kernels)?,
+            network: Network::new(&bundle, &pool, kernels)?,
             source,
             max_rois: usize::MAX,
             pool_size: bundle.network()?.pool_size,
             pooler: RoiPooler::default(),
-            head: pool.install(|| Head::with_kernels(head_weights, kernels.unwrap_or(Kernels::best())))?,
             post,
             threads: pool,
             blob: Blob::default(),
@@ -107,7 +104,7 @@ fn kernels(name: &str) -> Result<Option<Kernels>, DetectorError> {
 }
 
 /// The RPN's numbers of a bundle.
-fn rpn_params(manifest: &Manifest) -> RpnParams {
+pub(crate) fn rpn_params(manifest: &Manifest) -> RpnParams {
     let p = &manifest.proposals;
     RpnParams {
         anchors: manifest.anchors.clone(),

@@ -129,6 +129,18 @@ impl Dataset {
         self.images.truncate(limit);
     }
 
+    /// Keeps `limit` pictures, evenly spread over all of them.
+    pub fn spread(&mut self, limit: usize) {
+        let (len, mut i) = (self.images.len(), 0);
+        let kept = limit.min(len);
+        self.images.retain(|_| {
+            // The first at or after each of the `kept` even steps.
+            let keep = i * kept % len < kept;
+            i += 1;
+            keep
+        });
+    }
+
     /// Fails with the number and first few names of pictures that do not exist.
     pub fn check_pictures(&self) -> Result<(), DatasetError> {
         let missing: Vec<&ImageRecord> = self.images.iter().filter(|i| !i.path.is_file()).collect();
@@ -225,6 +237,19 @@ pub(super) fn clip_to_picture(b: BBox, size: Option<(u32, u32)>) -> Option<BBox>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_spread_keeps_as_many_as_asked_for_from_the_first_on_in_even_steps() {
+        let image = |i: usize| ImageRecord { id: i.to_string(), path: PathBuf::new(), size: None, objects: vec![] };
+        for (len, limit) in [(10, 3), (7, 7), (5, 9), (2501, 200), (3, 1), (0, 4)] {
+            let images = (0..len).map(image).collect();
+            let mut set = Dataset { kind: DatasetKind::Voc, classes: vec![], category_ids: vec![], images };
+            set.spread(limit);
+            let kept: Vec<usize> = set.images.iter().map(|i| i.id.parse().unwrap()).collect();
+            let want: Vec<usize> = (0..limit.min(len)).map(|k| (k * len).div_ceil(limit.min(len))).collect();
+            assert_eq!(kept, want, "{limit} of {len}");
+        }
+    }
 
     #[test]
     fn a_box_is_clipped_to_its_picture_and_refused_outside() {

@@ -93,6 +93,11 @@ impl Stack {
         })
     }
 
+    /// What a pair made between its two layers in its last run.
+    pub(super) fn middle<'a>(&self, work: &'a Work) -> Option<&'a Batch> {
+        self.first.is_some().then_some(&work.middle)
+    }
+
     /// `y` becomes the outputs for `n` inputs; `work` is memory.
     pub(super) fn run(&self, x: Inputs, n: usize, relu: bool, work: &mut Work, y: &mut Batch) {
         match &self.first {

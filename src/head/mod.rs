@@ -7,6 +7,7 @@
 //! ```
 
 mod fc;
+mod int8;
 mod postprocess;
 mod roi_pool;
 
@@ -16,6 +17,7 @@ use crate::{
 };
 use fc::{Stack, Work};
 
+pub use int8::QuantHead;
 pub use postprocess::{BoxNormalisation, Detection, PictureSize, PostParams, Postprocessed, postprocess};
 pub use roi_pool::{MapView, RoiPooler, roi_pool};
 
@@ -135,15 +137,41 @@ impl Head {
 
     /// [`run`](Self::run) into memory used before.
     pub fn run_into(&mut self, pooled: &[f32], n: usize, out: &mut HeadOutput) -> Result<(), HeadError> {
+        self.run_watched(pooled, n, out, None)
+    }
+
+    /// [`run_into`](Self::run_into), showing the maps between the layers by name, RoI after RoI: `fc6_v.sum` between the
+    /// two layers of a pair, `fc6.relu` after both.
+    pub fn run_watched(
+        &mut self,
+        pooled: &[f32],
+        n: usize,
+        out: &mut HeadOutput,
+        mut watch: Option<&mut dyn FnMut(&str, &[f32])>,
+    ) -> Result<(), HeadError> {
         if pooled.len() != n * self.inputs() {
             return Err(HeadError::Input { got: pooled.len(), rois: n, inputs: self.inputs() });
         }
         let Scratch { work, six, seven, last } = &mut self.scratch;
-        self.fc6.run(Inputs::Rows(pooled), n, true, work, six);
-        self.fc7.run(Inputs::Batch(six), n, true, work, seven);
-        self.cls_score.run(Inputs::Batch(seven), n, false, work, last);
+        let mut rows = Vec::new();
+        let mut run = |stack: &Stack, layer: &str, x: Inputs, work: &mut Work, y: &mut Batch| {
+            let hidden = matches!(layer, "fc6" | "fc7");
+            stack.run(x, n, hidden, work, y);
+            let Some(watch) = &mut watch else { return };
+            if let Some(middle) = stack.middle(work) {
+                middle.to_rows(&mut rows);
+                watch(&format!("{layer}_v.sum"), &rows);
+            }
+            if hidden {
+                y.to_rows(&mut rows);
+                watch(&format!("{layer}.relu"), &rows);
+            }
+        };
+        run(&self.fc6, "fc6", Inputs::Rows(pooled), work, six);
+        run(&self.fc7, "fc7", Inputs::Batch(six), work, seven);
+        run(&self.cls_score, "cls_score", Inputs::Batch(seven), work, last);
         last.to_rows(&mut out.scores);
-        self.bbox_pred.run(Inputs::Batch(seven), n, false, work, last);
+        run(&self.bbox_pred, "bbox_pred", Inputs::Batch(seven), work, last);
         last.to_rows(&mut out.deltas);
         (out.rois, out.outputs) = (n, self.outputs());
         out.scores.chunks_exact_mut(out.outputs).for_each(softmax);

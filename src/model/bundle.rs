@@ -11,8 +11,11 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::layers::{Part, check_shapes};
-use super::onnx::{StorageType, head_onnx, read_weights, tensor_shapes, trunk_onnx};
-use super::{Architecture, BundleError, Manifest, ManifestError, Weights, WeightsError};
+use super::onnx::{
+    StorageType, head_onnx, head_qdq, read_quantized, read_weights, same_graph, tensor_shapes, trunk_onnx, trunk_qdq,
+};
+use super::quantize::{Dataflow, QuantizeError, Quantized};
+use super::{Architecture, BundleError, Manifest, ManifestError, Quantization, Weights, WeightsError};
 
 /// File name of the manifest.
 pub const MANIFEST_FILE: &str = "model.toml";
@@ -115,7 +118,42 @@ impl Bundle {
         Self { manifest, trunk_onnx: self.trunk_onnx.clone(), head_onnx }.checked(path)
     }
 
-    /// How the trunk's weights are stored.
+    /// The same model in 8 bits.
+    pub fn with_quantized(&self, quantized: &Quantized, how: Quantization) -> Result<Self, BundleError> {
+        let path = Path::new("new bundle");
+        let network = self.network()?;
+        let trunk_onnx = trunk_qdq(network, quantized).map_err(weights_error(path.join(TRUNK_FILE)))?;
+        let head_onnx = head_qdq(network, quantized).map_err(weights_error(path.join(HEAD_FILE)))?;
+        let mut manifest = Manifest { quantization: Some(how), ..self.manifest.clone() };
+        manifest.files.trunk_sha256 = sha256(&trunk_onnx);
+        manifest.files.head_sha256 = sha256(&head_onnx);
+        Self { manifest, trunk_onnx, head_onnx }.checked(path)
+    }
+
+    /// The numbers of a model in 8 bits; `None` if this one is of real numbers.
+    pub fn quantized(&self) -> Result<Option<Quantized>, BundleError> {
+        if self.manifest.quantization.is_none() {
+            return Ok(None);
+        }
+        let read =
+            |onnx, file: &str| read_quantized(onnx).map_err(|source| BundleError::Onnx { path: file.into(), source });
+        let mut quantized = read(&self.trunk_onnx, TRUNK_FILE)?;
+        let head = read(&self.head_onnx, HEAD_FILE)?;
+        quantized.layers.extend(head.layers);
+        quantized.activations.extend(head.activations);
+        Ok(Some(quantized))
+    }
+
+    /// Which map each layer reads.
+    pub fn dataflow(&self) -> Result<Dataflow, BundleError> {
+        let shapes =
+            |onnx, file: &str| tensor_shapes(onnx).map_err(|source| BundleError::Onnx { path: file.into(), source });
+        let mut tensors = shapes(&self.trunk_onnx, TRUNK_FILE)?.shapes;
+        tensors.extend(shapes(&self.head_onnx, HEAD_FILE)?.shapes);
+        Ok(Dataflow::new(self.network()?, |layer| tensors.contains_key(&format!("{layer}.weight"))))
+    }
+
+    /// How the trunk's weights are stored, of a model of real numbers.
     pub fn storage(&self) -> Result<StorageType, BundleError> {
         let tensors =
             tensor_shapes(&self.trunk_onnx).map_err(|source| BundleError::Onnx { path: TRUNK_FILE.into(), source })?;
@@ -178,9 +216,31 @@ impl Bundle {
             }
             let shapes = tensors.shapes.iter().map(|(n, s)| (n.as_str(), s.as_slice())).collect();
             check_shapes(network, self.manifest.classes.len(), anchors(&self.manifest), &shapes, Some(part))
-                .map_err(weights_error(path))?;
+                .map_err(weights_error(path.clone()))?;
+            let said = self.manifest.quantization.is_some();
+            if tensors.element_bytes.iter().any(|(name, bytes)| name.ends_with(".weight") && (*bytes == 1) != said) {
+                return Err(BundleError::Quantization { path, said });
+            }
         }
+        self.check_quantized(network, dir)?;
         Ok(self)
+    }
+
+    /// A quantised model is not run by an engine that does what the files say but by kernels put together for the network:
+    /// so the files must say exactly that.
+    fn check_quantized(&self, network: &Architecture, dir: &Path) -> Result<(), BundleError> {
+        let Some(quantized) = self.quantized()? else { return Ok(()) };
+        let wrong = |path: PathBuf| move |source: QuantizeError| BundleError::Quantize { path: path.clone(), source };
+        quantized.check(&self.dataflow()?).map_err(wrong(dir.into()))?;
+        let trunk = trunk_qdq(network, &quantized).map_err(weights_error(dir.join(TRUNK_FILE)))?;
+        let head = head_qdq(network, &quantized).map_err(weights_error(dir.join(HEAD_FILE)))?;
+        for (name, found, expected) in [(TRUNK_FILE, &self.trunk_onnx, trunk), (HEAD_FILE, &self.head_onnx, head)] {
+            let path = dir.join(name);
+            let same =
+                same_graph(found, &expected).map_err(|source| BundleError::Onnx { path: path.clone(), source })?;
+            same.map_err(|node| wrong(path)(QuantizeError::Graph { node, network: network.name.into() }))?;
+        }
+        Ok(())
     }
 }
 

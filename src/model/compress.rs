@@ -7,6 +7,7 @@
 use super::layers::Part;
 use super::svd::{LowRank, truncated_svd};
 use super::{Bundle, BundleError, StorageType, Tensor, Weights};
+use crate::kernels::{Matrix, product};
 
 /// Which layers to compress and how far.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -98,6 +99,9 @@ pub enum CompressError {
         /// The largest rank that pays.
         most: usize,
     },
+    /// In 8 bits already.
+    #[error("the model is in 8 bits; compress the model of real numbers it was made of, then calibrate that")]
+    Quantized,
     /// The bundle could not be read or written.
     #[error(transparent)]
     Bundle(#[from] BundleError),
@@ -110,6 +114,9 @@ pub fn compress(
     storage: StorageType,
     mut done: impl FnMut(&CompressedLayer),
 ) -> Result<Bundle, CompressError> {
+    if bundle.manifest.quantization.is_some() {
+        return Err(CompressError::Quantized);
+    }
     let mut weights = bundle.head_weights()?;
     // Every request is judged before the first long computation.
     let known: Vec<&str> = bundle
@@ -191,6 +198,91 @@ fn compress_layer(
         parameters_before: outputs * inputs + outputs,
         parameters_after: rank * (outputs + inputs) + outputs,
     })
+}
+
+/// A layer's SVD up to some rank, to be cut to any lower one: the first t columns of U and rows of V are the SVD of rank t.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Factors {
+    layer: String,
+    outputs: usize,
+    inputs: usize,
+    /// The rank or full rank that the layer has in the model.
+    now: usize,
+    most: usize,
+    u: Vec<f32>,
+    v: Vec<f32>,
+    bias: Tensor,
+}
+
+impl Factors {
+    /// The factors of a layer of a model's head, up to half of its rank if it is a pair, else up to half of the rank at
+    /// which a pair would cost as much as the layer.
+    pub fn of(weights: &Weights, layer: &str, seed: u64) -> Result<Self, CompressError> {
+        let missing = || CompressError::UnknownLayer { layer: layer.into(), known: "weights without it".into() };
+        let pair = [format!("{layer}_u"), format!("{layer}_v")];
+        let tensor = |name: &str, suffix: &str| weights.get(&format!("{name}.{suffix}")).ok_or_else(missing);
+        let (matrix, outputs, inputs, now, bias) = match weights.has_layer(&pair[1]) {
+            true => {
+                let (u, v) = (tensor(&pair[0], "weight")?, tensor(&pair[1], "weight")?);
+                let (&[outputs, rank], &[_, inputs]) = (&u.shape[..], &v.shape[..]) else { return Err(missing()) };
+                let whole =
+                    product(Matrix::row_major(&u.data, outputs, rank), Matrix::row_major(&v.data, rank, inputs));
+                (whole, outputs, inputs, rank, tensor(&pair[0], "bias")?)
+            }
+            false => {
+                let [outputs, inputs] = shape(weights, layer);
+                let pays = outputs * inputs / (outputs + inputs).max(1);
+                (tensor(layer, "weight")?.data.clone(), outputs, inputs, pays, tensor(layer, "bias")?)
+            }
+        };
+        let most = now / 2;
+        if most == 0 {
+            return Err(CompressError::Rank { layer: layer.into(), rank: 0, full: now, outputs, inputs });
+        }
+        let LowRank { u, v, .. } = truncated_svd(&matrix, outputs, inputs, most, seed);
+        Ok(Self { layer: layer.into(), outputs, inputs, now, most, u, v, bias: bias.clone() })
+    }
+
+    /// The layer.
+    pub fn layer(&self) -> &str {
+        &self.layer
+    }
+
+    /// Ranks worth trying, falling: from a half down to a sixteenth of what the layer has now.
+    pub fn ladder(&self) -> Vec<usize> {
+        let mut ranks: Vec<usize> = [8, 6, 4, 3, 2, 1].iter().map(|part| self.now * part / 16).collect();
+        ranks.retain(|rank| *rank > 0 && *rank <= self.most);
+        ranks.dedup();
+        ranks
+    }
+
+    /// Multiply-adds of the pair for one RoI, at a rank.
+    pub fn cost(&self, rank: usize) -> usize {
+        rank * (self.outputs + self.inputs)
+    }
+
+    /// Multiply-adds of the layer for one RoI as it is now.
+    pub fn cost_now(&self) -> usize {
+        self.cost(self.now)
+    }
+
+    /// Puts the pair of a rank in the layer's place.
+    ///
+    /// # Panics
+    ///
+    /// If the rank is above the largest of the [`ladder`](Self::ladder).
+    pub fn put(&self, rank: usize, weights: &mut Weights) {
+        assert!(rank <= self.most, "rank {rank} of at most {}", self.most);
+        for name in [self.layer.clone(), format!("{}_v", self.layer), format!("{}_u", self.layer)] {
+            weights.0.remove(&format!("{name}.weight"));
+            weights.0.remove(&format!("{name}.bias"));
+        }
+        let u = self.u.chunks_exact(self.most).flat_map(|row| &row[..rank]).copied().collect();
+        let v = self.v[..rank * self.inputs].to_vec();
+        weights.insert(format!("{}_v.weight", self.layer), Tensor { shape: vec![rank, self.inputs], data: v });
+        weights.insert(format!("{}_u.weight", self.layer), Tensor { shape: vec![self.outputs, rank], data: u });
+        weights.insert(format!("{}_u.bias", self.layer), self.bias.clone());
+    }
 }
 
 #[cfg(test)]

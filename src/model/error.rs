@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use super::quantize::QuantizeError;
+
 /// What can be wrong inside `model.toml`.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -115,12 +117,20 @@ pub enum OnnxError {
     #[error("holds no graph; it is empty or cut off")]
     NoGraph,
     /// An element type we do not read.
-    #[error("tensor `{tensor}` has element type {data_type}, only FLOAT and FLOAT16 are read")]
+    #[error(
+        "tensor `{tensor}` has element type {data_type}; read are FLOAT, FLOAT16, and INT8 and INT32 with their scales"
+    )]
     ElementType {
         /// The tensor.
         tensor: String,
         /// ONNX's number of the type.
         data_type: i32,
+    },
+    /// A quantised tensor without scales.
+    #[error("tensor `{tensor}` is quantised, but there is no `{tensor}.scale` with a number for each of its outputs")]
+    NoScale {
+        /// The tensor.
+        tensor: String,
     },
     /// Shape and data disagree.
     #[error(
@@ -194,6 +204,26 @@ pub enum BundleError {
         path: PathBuf,
         /// What is wrong.
         source: WeightsError,
+    },
+    /// The numbers of a quantised model are wrong.
+    #[error("{}: {source}", path.display())]
+    Quantize {
+        /// The file or folder.
+        path: PathBuf,
+        /// What is wrong.
+        source: QuantizeError,
+    },
+    /// The files are quantised and the manifest does not say so, or the other way round.
+    #[error(
+        "{}: {}; copy the bundle again or calibrate anew", path.display(),
+        if *said { "[quantization] in model.toml says 8 bits, but the weights are real numbers" }
+        else { "the weights are in 8 bits, but model.toml has no [quantization]" }
+    )]
+    Quantization {
+        /// The file.
+        path: PathBuf,
+        /// Whether the manifest says that it is quantised.
+        said: bool,
     },
     /// The target of a save exists and is something else.
     #[error("{}: exists and is not a bundle; choose another name or remove it first", path.display())]

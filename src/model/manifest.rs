@@ -39,6 +39,9 @@ pub struct Manifest {
     pub thresholds: Thresholds,
     /// What the box deltas of the head mean.
     pub boxes: BoxSpec,
+    /// How the numbers became 8-bit ones; absent in a model of real numbers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quantization: Option<Quantization>,
     /// Checksums of the files beside the manifest.
     pub files: FileHashes,
 }
@@ -89,6 +92,19 @@ pub struct BoxSpec {
     pub stds: [f32; 4],
 }
 
+/// How the numbers became 8-bit ones (`edge-rcnn calibrate`).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quantization {
+    /// How ranges were chosen, for example `percentile 99.99`.
+    pub method: String,
+    /// True if biases were corrected by what rounding the weights changes in the mean.
+    pub bias_correction: bool,
+    /// Pictures that the ranges were seen on.
+    pub images: usize,
+    /// sha256 of the list of those pictures, in the form `calibrate --write-list` writes it.
+    pub images_sha256: String,
+}
+
 /// sha256 of the bundle's files, in lower-case hexadecimal.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct FileHashes {
@@ -114,6 +130,7 @@ impl Default for Manifest {
             proposals: ProposalSpec { pre_nms: 6000, post_nms: 300, nms: 0.7, min_size: 16.0 },
             thresholds: Thresholds { score: 0.05, nms: 0.3, max_detections: 100 },
             boxes: BoxSpec { normalised: false, means: [0.0; 4], stds: [0.1, 0.1, 0.2, 0.2] },
+            quantization: None,
             files: FileHashes::default(),
         }
     }
@@ -135,7 +152,8 @@ impl Manifest {
             Some(_) => {}
             None => return Err(ManifestError::value("format", "is missing or not a whole number; write `format = 1`")),
         }
-        let known = toml::Table::try_from(Self::default()).map_err(|e| ManifestError::Syntax(e.to_string()))?;
+        let complete = Self { quantization: Some(Quantization::default()), ..Self::default() };
+        let known = toml::Table::try_from(complete).map_err(|e| ManifestError::Syntax(e.to_string()))?;
         refuse_unknown_keys(&table, &known, "")?;
         let manifest: Self = toml::from_str(text).map_err(|e| ManifestError::Syntax(e.to_string()))?;
         manifest.check()?;

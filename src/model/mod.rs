@@ -1,4 +1,4 @@
-//! Models: network descriptions, weights, bundles on disk, import and compression.
+//! Models: network descriptions, weights, bundles on disk, import, compression and quantisation.
 //!
 //! [`arch`] describes the networks, [`layers`] lists their tensors, [`onnx`] writes and reads the two graphs,
 //! [`Manifest`] is `model.toml`, [`Bundle`] puts them together.
@@ -12,6 +12,7 @@ pub mod layers;
 mod manifest;
 pub mod nearest;
 pub mod onnx;
+pub mod quantize;
 mod seeded;
 mod summary;
 pub mod svd;
@@ -19,9 +20,9 @@ mod weights;
 
 pub use arch::Architecture;
 pub use bundle::{Bundle, HEAD_FILE, MANIFEST_FILE, TRUNK_FILE, sha256};
-pub use compress::{CompressError, CompressOptions, CompressedLayer, compress};
+pub use compress::{CompressError, CompressOptions, CompressedLayer, Factors, compress};
 pub use error::{BundleError, ManifestError, OnnxError, WeightsError};
-pub use manifest::{BoxSpec, FORMAT, FileHashes, InputSpec, Manifest, ProposalSpec, Thresholds};
+pub use manifest::{BoxSpec, FORMAT, FileHashes, InputSpec, Manifest, ProposalSpec, Quantization, Thresholds};
 pub use onnx::StorageType;
 pub use seeded::normals;
 pub use summary::{LayerRow, Summary};

@@ -43,7 +43,7 @@ pub struct LayerRow {
     /// Rank of the SVD pair that stands for the layer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rank: Option<usize>,
-    /// `f32` or `f16`.
+    /// `f32`, `f16` or `int8`.
     pub storage: &'static str,
     /// Weights and biases.
     pub parameters: usize,
@@ -81,12 +81,16 @@ impl Summary {
                 let weights = count(".weight") + count("_v.weight") + count("_u.weight");
                 let rank = tensors.shapes.get(&format!("{}_v.weight", l.name)).and_then(|s| s.first().copied());
                 let stored = if rank.is_some() { "_v.weight" } else { ".weight" };
-                let half = tensors.element_bytes.get(&format!("{}{stored}", l.name)) == Some(&2);
+                let storage = match tensors.element_bytes.get(&format!("{}{stored}", l.name)) {
+                    Some(1) => "int8",
+                    Some(2) => "f16",
+                    _ => "f32",
+                };
                 LayerRow {
                     layer: l.name.into(),
                     shape: l.weight,
                     rank,
-                    storage: if half { "f16" } else { "f32" },
+                    storage,
                     parameters: weights + count(".bias") + count("_u.bias"),
                     multiply_adds: (weights * uses) as u64,
                 }

@@ -6,11 +6,13 @@
 
 mod constants;
 mod conv;
+mod int8;
 mod layer;
 mod layout;
 mod lrn;
 mod plans;
 mod pool;
+mod watch;
 
 use std::io::Cursor;
 use std::sync::Mutex;
@@ -21,8 +23,10 @@ use crate::frame::Blob;
 use crate::kernels::Kernels;
 use crate::model::onnx::TRUNK_OUTPUTS;
 use crate::model::{Bundle, TRUNK_FILE};
+pub use int8::QuantTrunk;
 pub use plans::LayerTime;
 use plans::{Plan, PlanCache};
+pub use watch::WatchedTrunk;
 
 /// Input sizes whose plans are kept. Only the last used holds the maps of a frame (47 MB for ZF at 600×1000); on the
 /// engine's own kernels each holds the packed weights (15 MB), too.
@@ -148,20 +152,29 @@ impl Trunk {
 
     /// Runs the trunk on planar BGR data (`3·height·width` numbers, mean subtracted).
     pub fn run_planar(&self, data: &[f32], height: usize, width: usize) -> Result<Maps, TrunkError> {
-        if height == 0 || width == 0 || data.len() != 3 * height * width {
-            return Err(TrunkError::Input { height, width, len: data.len() });
-        }
+        self.run_reading(data, height, width, maps)
+    }
+
+    /// Runs the trunk and hands its outputs to `read`.
+    fn run_reading<T>(
+        &self,
+        data: &[f32],
+        height: usize,
+        width: usize,
+        read: impl FnOnce(&[TValue]) -> TractResult<T>,
+    ) -> Result<T, TrunkError> {
+        check_input(data, height, width)?;
         let (rows, cols) = (height.max(self.smallest_side), width.max(self.smallest_side));
         if (rows, cols) != (height, width) {
             // A sliver of a picture: zeros, the mean colour, to the right and below give the windows room.
             let padded = pad(data, height, width, rows, cols);
-            return self.run_planar(&padded, rows, cols);
+            return self.run_reading(&padded, rows, cols, read);
         }
         self.with_plan(height, width, |plan| {
             let failed = |e: &TractError| TrunkError::Run { height, width, reason: format!("{e:#}") };
             let input = Tensor::from_shape(&[1, 3, height, width], data).map_err(|e| failed(&e))?;
             let outputs = self.threads.install(|| plan.run(tvec!(input.into_tvalue()))).map_err(|e| failed(&e))?;
-            maps(&outputs).map_err(|e| failed(&e))
+            read(&outputs).map_err(|e| failed(&e))
         })
     }
 
@@ -202,6 +215,11 @@ impl Trunk {
     }
 }
 
+fn check_input(data: &[f32], height: usize, width: usize) -> Result<(), TrunkError> {
+    let fits = height > 0 && width > 0 && data.len() == 3 * height * width;
+    fits.then_some(()).ok_or(TrunkError::Input { height, width, len: data.len() })
+}
+
 fn prepare_error(height: usize, width: usize, error: &TractError) -> TrunkError {
     TrunkError::Prepare { height, width, reason: format!("{error:#}") }
 }
@@ -237,7 +255,7 @@ fn pad(data: &[f32], height: usize, width: usize, rows: usize, cols: usize) -> V
 fn maps(outputs: &[TValue]) -> TractResult<Maps> {
     let floats = |i: usize| -> TractResult<Vec<f32>> { Ok(outputs[i].view().as_slice::<f32>()?.to_vec()) };
     let shape = outputs[0].shape();
-    let rpn = if outputs.len() == TRUNK_OUTPUTS.len() { Some((floats(1)?, floats(2)?)) } else { None };
+    let rpn = if outputs.len() >= TRUNK_OUTPUTS.len() { Some((floats(1)?, floats(2)?)) } else { None };
     Ok(Maps { channels: shape[1], rows: shape[2], cols: shape[3], conv5: floats(0)?, rpn })
 }
 

@@ -61,7 +61,7 @@ pub fn detect_all(set: &Dataset, args: &DetectorArgs, min_score: f32, recall: bo
 }
 
 /// Class ids of the data set by class id of the model; 0 for classes the data set lacks.
-fn class_map(model: &[String], set: &[String]) -> Result<Vec<usize>, Failure> {
+pub fn class_map(model: &[String], set: &[String]) -> Result<Vec<usize>, Failure> {
     let id = |name: &String| set.iter().position(|s| s == name).map_or(0, |i| i + 1);
     let map: Vec<usize> = std::iter::once(0).chain(model.iter().map(id)).collect();
     if map.iter().all(|&id| id == 0) {
@@ -78,7 +78,8 @@ fn class_map(model: &[String], set: &[String]) -> Result<Vec<usize>, Failure> {
     Ok(map)
 }
 
-fn decode(image: &ImageRecord) -> (&ImageRecord, Result<Picture, PictureError>) {
+/// Reads a picture of a data set.
+pub fn decode(image: &ImageRecord) -> (&ImageRecord, Result<Picture, PictureError>) {
     (image, Picture::open(&image.path))
 }
 

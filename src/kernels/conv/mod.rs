@@ -42,6 +42,11 @@ impl ConvShape {
         (len + 2 * self.pad).checked_sub(self.kernel).map_or(0, |n| n / self.stride + 1)
     }
 
+    /// Inputs that one output sees.
+    pub fn window(&self) -> usize {
+        self.input / self.groups * self.kernel * self.kernel
+    }
+
     /// Numbers of the weight.
     pub fn weights(&self) -> usize {
         self.output * self.input / self.groups * self.kernel * self.kernel

@@ -9,36 +9,8 @@ use std::marker::PhantomData;
 use rayon::prelude::*;
 
 use super::dot::{Dot, IntDot, IntWork, Scaled};
+use crate::kernels::ConvShape;
 use crate::kernels::tile::{Finish, Left, Panels, rows};
-
-/// The numbers of a convolution. Kernel, step and padding are the same in both directions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ConvShape {
-    /// Channels of the input.
-    pub input: usize,
-    /// Channels of the output.
-    pub output: usize,
-    /// Side of the kernel.
-    pub kernel: usize,
-    /// Pixels between outputs.
-    pub stride: usize,
-    /// Zero points around the map.
-    pub pad: usize,
-    /// Groups that channels are divided into; outputs of a group see only its inputs.
-    pub groups: usize,
-}
-
-impl ConvShape {
-    /// Output pixels along a side of `len` pixels; none if the kernel is longer than the padded side.
-    pub fn out_len(&self, len: usize) -> usize {
-        (len + 2 * self.pad).checked_sub(self.kernel).map_or(0, |n| n / self.stride + 1)
-    }
-
-    /// Inputs that one output sees.
-    pub fn window(&self) -> usize {
-        self.input / self.groups * self.kernel * self.kernel
-    }
-}
 
 /// What becomes of the sums.
 #[derive(Debug, Clone, PartialEq)]

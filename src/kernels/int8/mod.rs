@@ -20,10 +20,13 @@
 mod conv;
 mod dot;
 mod pool;
+mod round;
 
-pub use conv::{ConvShape, Out, QuantConv, QuantScratch, Rescale};
+pub use super::conv::ConvShape;
+pub use conv::{Out, QuantConv, QuantScratch, Rescale};
 pub use dot::Dot;
 pub use pool::max_pool;
+pub use round::{quantize, to_u8};
 
 #[cfg(test)]
 mod tests;

@@ -73,3 +73,46 @@ fn requests_that_make_no_sense_are_refused_before_any_work() {
     let message = refusal(&[("fc6", 2836)]);
     assert!(message.contains("at most 2835"), "{message}");
 }
+
+#[test]
+fn factors_cut_to_a_rank_are_the_svd_of_that_rank_of_a_whole_layer_and_of_a_pair() {
+    let product_of = |w: &Weights| {
+        let (u, v) = (w.get("fc7_u.weight").unwrap(), w.get("fc7_v.weight").unwrap());
+        let rank = u.shape[1];
+        crate::kernels::product(
+            crate::kernels::Matrix::row_major(&u.data, u.shape[0], rank),
+            crate::kernels::Matrix::row_major(&v.data, rank, v.shape[1]),
+        )
+    };
+    // 24×40 of falling singular values, whole and as a pair of rank 16.
+    let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(4);
+    let (u, mut v) = (crate::model::normals(&mut rng, 24 * 16, 1.0), crate::model::normals(&mut rng, 16 * 40, 1.0));
+    v.iter_mut().enumerate().for_each(|(i, x)| *x *= 0.7f32.powi((i / 40) as i32));
+    let tensor = |shape: [usize; 2], data: &[f32]| Tensor { shape: shape.to_vec(), data: data.to_vec() };
+    let bias = Tensor { shape: vec![24], data: vec![0.5; 24] };
+    let mut pair = Weights::default();
+    pair.insert("fc7_u.weight", tensor([24, 16], &u));
+    pair.insert("fc7_v.weight", tensor([16, 40], &v));
+    pair.insert("fc7_u.bias", bias.clone());
+    let mut whole = Weights::default();
+    whole.insert("fc7.weight", tensor([24, 40], &product_of(&pair)));
+    whole.insert("fc7.bias", bias);
+    for (mut weights, now) in [(pair, 16), (whole, 24 * 40 / 64)] {
+        let matrix = weights.get("fc7.weight").map_or_else(|| product_of(&weights), |w| w.data.clone());
+        let factors = Factors::of(&weights, "fc7", 1).unwrap();
+        assert_eq!(factors.cost_now(), now * 64);
+        assert!(factors.ladder().is_sorted_by(|a, b| a > b) && factors.ladder()[0] == now / 2);
+        for rank in factors.ladder() {
+            factors.put(rank, &mut weights);
+            assert_eq!(weights.0.len(), 3);
+            let direct = truncated_svd(&matrix, 24, 40, rank, 1);
+            let error = |product: &[f32]| {
+                let square = |x: f32| f64::from(x) * f64::from(x);
+                product.iter().zip(&matrix).map(|(a, b)| square(a - b)).sum::<f64>().sqrt()
+            };
+            let all = matrix.iter().map(|x| f64::from(*x) * f64::from(*x)).sum::<f64>().sqrt();
+            let got = error(&product_of(&weights)) / all;
+            assert!((got - direct.relative_error).abs() < 1e-4, "rank {rank}: {got}, {}", direct.relative_error);
+        }
+    }
+}

@@ -13,6 +13,16 @@ fn a_manifest_survives_writing_and_reading() {
 }
 
 #[test]
+fn a_quantised_manifest_survives_too_and_its_keys_are_checked() {
+    let quantization = Quantization { method: "mse".into(), images: 200, ..Quantization::default() };
+    let manifest = Manifest { quantization: Some(quantization), ..sample() };
+    let text = manifest.to_toml().unwrap();
+    assert_eq!(Manifest::parse(&text).unwrap(), manifest);
+    let message = Manifest::parse(&text.replace("images =", "image =")).unwrap_err().to_string();
+    assert!(message.contains("quantization.images"), "{message}");
+}
+
+#[test]
 fn a_mistyped_key_names_the_nearest_valid_one() {
     let text = sample().to_toml().unwrap().replace("max_detections", "max_detection");
     let message = Manifest::parse(&text).unwrap_err().to_string();

@@ -7,6 +7,7 @@ use tract_onnx::pb::{
 };
 
 use super::StorageType;
+use crate::model::quantize::{QuantLayer, Quantized};
 use crate::model::{Tensor, Weights, WeightsError};
 
 /// ONNX's version of the container format that goes with opset 17.
@@ -14,17 +15,44 @@ const IR_VERSION: i64 = 8;
 /// The operator set that the graphs are written in.
 const OPSET: i64 = 17;
 
+/// The numbers that go into a graph.
+#[derive(Debug, Clone, Copy)]
+pub enum Numbers<'a> {
+    /// Real ones.
+    Real(&'a Weights, StorageType),
+    /// 8-bit ones: each weight and each quantised map becomes a pair of `QuantizeLinear` and `DequantizeLinear` (QDQ).
+    Quantized(&'a Quantized),
+}
+
+impl Numbers<'_> {
+    /// True if the layer has a weight.
+    pub fn has_layer(&self, layer: &str) -> bool {
+        match self {
+            Self::Real(weights, _) => weights.has_layer(layer),
+            Self::Quantized(quantized) => quantized.layers.contains_key(layer),
+        }
+    }
+
+    /// Outputs of a layer; of an SVD pair, those of its second half.
+    pub fn outputs(&self, layer: &str) -> usize {
+        let of = |layer: &str| match self {
+            Self::Real(weights, _) => weights.get(&format!("{layer}.bias")).map(|b| b.data.len()),
+            Self::Quantized(quantized) => quantized.layers.get(layer).map(|l| l.scales.len()),
+        };
+        of(layer).or_else(|| of(&format!("{layer}_u"))).unwrap_or(0)
+    }
+}
+
 /// Nodes and initialisers of a graph being built.
 pub struct GraphBuilder<'a> {
-    weights: &'a Weights,
-    storage: StorageType,
+    numbers: Numbers<'a>,
     graph: GraphProto,
 }
 
 impl<'a> GraphBuilder<'a> {
-    /// An empty graph that takes its tensors from `weights`.
-    pub fn new(name: &str, weights: &'a Weights, storage: StorageType) -> Self {
-        Self { weights, storage, graph: GraphProto { name: name.into(), ..GraphProto::default() } }
+    /// An empty graph that takes its tensors from `numbers`.
+    pub fn new(name: &str, numbers: Numbers<'a>) -> Self {
+        Self { numbers, graph: GraphProto { name: name.into(), ..GraphProto::default() } }
     }
 
     /// Declares a float input; dimensions that are not numbers become symbols.
@@ -56,34 +84,88 @@ impl<'a> GraphBuilder<'a> {
         name.into()
     }
 
-    /// Adds a weight tensor, in half precision if asked for and possible, and returns the name of its f32 value.
-    pub fn weight(&mut self, name: &str) -> Result<String, WeightsError> {
-        let tensor = self.find(name)?;
+    /// Adds a layer's weight, in half precision or 8 bits if asked for and possible, and returns the name of its f32 value.
+    pub fn weight(&mut self, layer: &str) -> Result<String, WeightsError> {
+        let name = format!("{layer}.weight");
+        let (weights, storage) = match self.numbers {
+            Numbers::Real(weights, storage) => (weights, storage),
+            Numbers::Quantized(quantized) => {
+                let quant = self.quantized_layer(quantized, layer)?;
+                let raw = quant.weight.iter().map(|w| w.to_le_bytes()[0]).collect();
+                self.graph.initializer.push(raw_tensor(&name, DataType::Int8, &quant.shape, raw));
+                return Ok(self.dequantized(&name, &quant.scales, DataType::Int8));
+            }
+        };
+        let tensor = self.find(weights, &name)?;
         // A value beyond the range of f16 would become infinite: such a tensor stays exact.
         let fits = tensor.data.iter().all(|v| v.abs() <= half::f16::MAX.to_f32());
-        if self.storage == StorageType::F32 || !fits {
-            self.graph.initializer.push(float_tensor(name, &tensor.shape, &tensor.data));
-            return Ok(name.into());
+        if storage == StorageType::F32 || !fits {
+            self.graph.initializer.push(float_tensor(&name, &tensor.shape, &tensor.data));
+            return Ok(name);
         }
         let raw = tensor.data.iter().flat_map(|v| half::f16::from_f32(*v).to_le_bytes()).collect();
-        self.graph.initializer.push(raw_tensor(name, DataType::Float16, &tensor.shape, raw));
+        self.graph.initializer.push(raw_tensor(&name, DataType::Float16, &tensor.shape, raw));
         let to = attr_int("to", DataType::Float as i64);
-        Ok(self.node("Cast", &[name], &format!("{name}.f32"), vec![to]))
+        Ok(self.node("Cast", &[&name], &format!("{name}.f32"), vec![to]))
     }
 
-    /// Adds a bias; always f32, it is small and added last.
-    pub fn bias(&mut self, name: &str) -> Result<String, WeightsError> {
-        let tensor = self.find(name)?;
-        self.graph.initializer.push(float_tensor(name, &tensor.shape, &tensor.data));
-        Ok(name.into())
+    /// Adds a layer's bias and returns the name of its f32 value. Real ones are always f32, they are small and added last;
+    /// quantised ones i32 at the scale of the sums over the map `input`.
+    pub fn bias(&mut self, layer: &str, input: &str) -> Result<String, WeightsError> {
+        let name = format!("{layer}.bias");
+        match self.numbers {
+            Numbers::Real(weights, _) => {
+                let tensor = self.find(weights, &name)?;
+                self.graph.initializer.push(float_tensor(&name, &tensor.shape, &tensor.data));
+                Ok(name)
+            }
+            Numbers::Quantized(quantized) => {
+                let quant = self.quantized_layer(quantized, layer)?;
+                let bias = quant.bias.as_ref().ok_or_else(|| self.missing(&name))?;
+                let map = quantized.activations.get(input).ok_or_else(|| self.missing(input))?;
+                let scales: Vec<f32> = quant.scales.iter().map(|s| map.scale * s).collect();
+                let raw = bias.iter().flat_map(|b| b.to_le_bytes()).collect();
+                self.graph.initializer.push(raw_tensor(&name, DataType::Int32, &[bias.len()], raw));
+                Ok(self.dequantized(&name, &scales, DataType::Int32))
+            }
+        }
     }
 
-    fn find(&self, name: &str) -> Result<&'a Tensor, WeightsError> {
-        self.weights.get(name).ok_or_else(|| WeightsError::Missing {
-            tensor: name.into(),
-            network: self.graph.name.clone(),
-            hint: None,
-        })
+    /// Quantises the value `x`, which is the map `map`, and makes it real again, as `out`. In a graph of real numbers
+    /// there is nothing to do, and `x` itself is returned.
+    pub fn map(&mut self, x: &str, map: &str, out: &str) -> Result<String, WeightsError> {
+        let Numbers::Quantized(quantized) = self.numbers else { return Ok(x.into()) };
+        let activation = quantized.activations.get(map).ok_or_else(|| self.missing(map))?;
+        let (scale, zero, quant) = (format!("{map}.scale"), format!("{map}.zero_point"), format!("{map}.u8"));
+        let per_channel = activation.zeros.len() > 1;
+        let shape: &[usize] = if per_channel { &[activation.zeros.len()] } else { &[] };
+        self.graph.initializer.push(float_tensor(&scale, shape, &vec![activation.scale; activation.zeros.len()]));
+        self.graph.initializer.push(raw_tensor(&zero, DataType::Uint8, shape, activation.zeros.clone()));
+        let axis = || if per_channel { vec![attr_int("axis", 1)] } else { vec![] };
+        self.node("QuantizeLinear", &[x, &scale, &zero], &quant, axis());
+        Ok(self.node("DequantizeLinear", &[&quant, &scale, &zero], out, axis()))
+    }
+
+    /// Makes an initialiser real again: one scale for each of its first dimension, zero point 0.
+    fn dequantized(&mut self, name: &str, scales: &[f32], data_type: DataType) -> String {
+        let (scale, zero) = (format!("{name}.scale"), format!("{name}.zero_point"));
+        let bytes = if data_type == DataType::Int8 { 1 } else { 4 };
+        self.graph.initializer.push(float_tensor(&scale, &[scales.len()], scales));
+        self.graph.initializer.push(raw_tensor(&zero, data_type, &[scales.len()], vec![0; scales.len() * bytes]));
+        let axis = vec![attr_int("axis", 0)];
+        self.node("DequantizeLinear", &[name, &scale, &zero], &format!("{name}.f32"), axis)
+    }
+
+    fn quantized_layer(&self, quantized: &'a Quantized, layer: &str) -> Result<&'a QuantLayer, WeightsError> {
+        quantized.layers.get(layer).ok_or_else(|| self.missing(&format!("{layer}.weight")))
+    }
+
+    fn find(&self, weights: &'a Weights, name: &str) -> Result<&'a Tensor, WeightsError> {
+        weights.get(name).ok_or_else(|| self.missing(name))
+    }
+
+    fn missing(&self, tensor: &str) -> WeightsError {
+        WeightsError::Missing { tensor: tensor.into(), network: self.graph.name.clone(), hint: None }
     }
 
     /// The finished file.

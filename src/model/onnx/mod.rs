@@ -1,8 +1,8 @@
 //! The two ONNX files of a bundle, written and read without any other program.
 //!
 //! Plain standard operators of opset 17, so that onnxruntime and Netron open the files. Weights are initialisers under
-//! their own names (`conv1.weight`), stored as FLOAT, or as FLOAT16 followed by a `Cast`. What each file takes and
-//! gives:
+//! their own names (`conv1.weight`), stored as FLOAT, as FLOAT16 followed by a `Cast`, or as INT8 followed by a
+//! `DequantizeLinear` (QDQ; then biases are INT32, and maps pass through `QuantizeLinear`). What each file takes and gives:
 //!
 //! - `trunk.onnx`: `image` 1×3×H×W (BGR, mean subtracted; H and W symbolic) → `conv5`, and with an RPN `rpn_cls_score`
 //!   (raw scores, A background then A object) and `rpn_bbox_pred` (4·A);
@@ -10,12 +10,14 @@
 
 mod graph;
 mod head;
+mod quantized;
 mod reader;
 mod trunk;
 
-pub use head::head_onnx;
+pub use head::{head_onnx, head_qdq};
+pub use quantized::{read_quantized, same_graph, with_outputs};
 pub use reader::{TensorShapes, read_weights, tensor_shapes};
-pub use trunk::trunk_onnx;
+pub use trunk::{trunk_onnx, trunk_qdq};
 
 /// How weights are stored. Arithmetic is f32 in both cases.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -1,0 +1,51 @@
+//! Real numbers to u8.
+
+use rayon::prelude::*;
+
+/// Adding this to a number in ±2²² leaves no room for a fraction in f32: the sum is rounded to the nearest, halves to the
+/// even, and its lowest bits are that whole number.
+const NO_FRACTION: f32 = 12_582_912.0;
+
+/// `clamp(round(x) + zero, 0, 255)`; NaN becomes any number.
+///
+/// Limits first, then rounds, which is the same because the limits are whole; without a call into the C library, which
+/// plain rounding is on x86 without SSE4.1.
+#[inline(always)]
+pub fn to_u8(x: f32, zero: u8) -> u8 {
+    let x = x.clamp(-f32::from(zero), 255.0 - f32::from(zero));
+    ((x + NO_FRACTION).to_bits() as u8).wrapping_add(zero)
+}
+
+/// Quantises a map with one scale and zero point, on the current rayon pool.
+///
+/// # Panics
+///
+/// If the lengths differ.
+pub fn quantize(x: &[f32], scale: f32, zero: u8, out: &mut [u8]) {
+    assert_eq!(x.len(), out.len(), "a map and its quantised form");
+    out.par_chunks_mut(1 << 14).zip(x.par_chunks(1 << 14)).for_each(|(out, x)| {
+        out.iter_mut().zip(x).for_each(|(q, x)| *q = to_u8(x / scale, zero));
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounding_is_that_of_the_standard_library() {
+        for zero in [0u8, 1, 103, 128, 255] {
+            for i in -4000..4000 {
+                let x = i as f32 / 8.0;
+                let want = (x.round_ties_even() + f32::from(zero)).clamp(0.0, 255.0) as u8;
+                assert_eq!(to_u8(x, zero), want, "{x} with zero point {zero}");
+            }
+            for (x, want) in [(f32::INFINITY, 255), (f32::MAX, 255), (f32::MIN, 0), (f32::NEG_INFINITY, 0)] {
+                assert_eq!(to_u8(x, zero), want, "{x} with zero point {zero}");
+            }
+        }
+        let mut out = [0; 3];
+        quantize(&[0.0, 0.75, -9.0], 0.5, 10, &mut out);
+        assert_eq!(out, [10, 12, 0]); // 1.5 → 2
+    }
+}
