@@ -22,7 +22,7 @@ use crate::{
 use rayon::ThreadPool;
 
 pub use crate::head::Detection;
-pub use options::DetectorOptions;
+pub use options::{DetectorOptions, class_id};
 pub use times::StageTimes;
 use times::Stopwatch;
 
