@@ -3,6 +3,7 @@
 //! Two times belong to each moment. The monotonic one never jumps and is what durations are made of; the time of day is
 //! for people, and may be set at any moment.
 
+use std::fmt;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
@@ -25,8 +26,13 @@ impl Moment {
 
     /// The time of day as RFC 3339 in UTC with milliseconds: `2026-01-05T10:00:00.120Z`.
     pub fn rfc3339(&self) -> String {
+        self.display().to_string()
+    }
+
+    /// The same, to be written without memory of its own.
+    pub fn display(&self) -> impl fmt::Display {
         // A time of day before 9999 always fits; a broken clock shows as 1970 instead of ending the program.
-        format!("{:.3}", Timestamp::try_from(self.wall).unwrap_or(Timestamp::UNIX_EPOCH))
+        Milliseconds(Timestamp::try_from(self.wall).unwrap_or(Timestamp::UNIX_EPOCH))
     }
 
     /// The monotonic scale in microseconds.
@@ -38,6 +44,15 @@ impl Moment {
 impl Default for Moment {
     fn default() -> Self {
         Self { wall: SystemTime::UNIX_EPOCH, mono: Duration::ZERO }
+    }
+}
+
+/// A time of day with milliseconds.
+struct Milliseconds(Timestamp);
+
+impl fmt::Display for Milliseconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.3}", self.0)
     }
 }
 

@@ -24,8 +24,8 @@ use rayon::ThreadPool;
 
 pub use crate::head::Detection;
 use network::Network;
-pub use options::DetectorOptions;
 pub(crate) use options::rpn_params;
+pub use options::{DetectorOptions, class_id};
 pub use times::StageTimes;
 use times::Stopwatch;
 

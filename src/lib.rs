@@ -11,8 +11,10 @@ pub mod kernels;
 pub mod model;
 pub mod pipeline;
 pub mod proposals;
+pub mod service;
 pub mod sink;
 pub mod source;
 #[cfg(feature = "train")]
 pub mod train;
 pub mod trunk;
+pub mod watch;

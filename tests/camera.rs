@@ -11,10 +11,11 @@ use std::time::{Duration, Instant, SystemTime};
 use edge_rcnn::clock::{Clock, SystemClock};
 use edge_rcnn::detector::{Detected, DetectorError};
 use edge_rcnn::frame::{Layout, Picture};
-use edge_rcnn::pipeline::{self, Cause, Look, Parts, RunError, Settings, Summary};
+use edge_rcnn::pipeline::{self, Cause, Extras, Parts, RunError, Settings, Summary};
 use edge_rcnn::sink::stream::{Hello, Model};
 use edge_rcnn::source::camera::{Away, Camera, CameraOptions, Wanted};
 use edge_rcnn::source::{Context, Flaw, Frame, Next, Source, SourceError, Stamp, Stop};
+use edge_rcnn::watch::{Look, Watcher};
 use serde_json::Value;
 
 #[path = "common/simulated_camera.rs"]
@@ -431,9 +432,11 @@ impl std::io::Write for Lines {
 fn run(camera: Camera, clock: Arc<dyn Clock>, stop: Stop, look: Slow) -> (Result<Summary, RunError>, Vec<Value>) {
     let lines = Lines::default();
     let out = Box::new(lines.clone());
-    let parts = Parts { source: Box::new(camera), look: Box::new(look), out, clock, stop };
+    let (watcher, extras) = (Watcher::new(Box::new(look)), Extras::default());
+    let parts = Parts { source: Box::new(camera), watcher, out, clock, stop, extras };
     let model = Model { name: String::new(), architecture: String::new(), sha256: String::new() };
-    let hello = Hello { version: "0", run: String::new(), model, labels: vec![], source: "camera".into(), live: true };
+    let (run, source) = (String::new(), "camera".to_owned());
+    let hello = Hello { version: "0", run, model, labels: vec![], source, live: true, kernels: "", threads: 1 };
     let settings = Settings { stats_every: Duration::from_secs(3600), only_detections: false };
     let end = pipeline::run(parts, hello, settings);
     let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use edge_rcnn::detector::DetectorOptions;
 
 /// Which model, and what to do otherwise than it says.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Detector")]
 pub struct DetectorArgs {
     /// Folder of the model [default: the one compiled into the program]
@@ -16,7 +16,7 @@ pub struct DetectorArgs {
     /// Scale pictures so that their shorter side has this many pixels; smaller is faster, finds fewer small objects
     /// [default: the model's, usually 600]
     #[arg(long, value_name = "PIXELS")]
-    scale: Option<u32>,
+    pub scale: Option<u32>,
     /// Regions to look at in each picture; fewer is faster [default: the model's, usually 300]
     #[arg(long, value_name = "N")]
     pub proposals: Option<usize>,
@@ -29,7 +29,7 @@ pub struct DetectorArgs {
     max_detections: Option<usize>,
     /// Threads to compute with [default: as many as there are cores]
     #[arg(long, value_name = "N")]
-    threads: Option<usize>,
+    pub threads: Option<usize>,
     /// What to compute the trunk with: auto (the best this processor has), scalar, avx2, avx512, neon, or tract (the graph
     /// engine's own) [default: auto]
     #[arg(long, value_name = "NAME")]

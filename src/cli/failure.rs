@@ -58,6 +58,14 @@ impl Failure {
         }
     }
 
+    /// What is said to the user.
+    pub fn message(self) -> String {
+        match self {
+            Self::BrokenPipe => "the reader of the output has gone".to_owned(),
+            Self::Said { message, .. } => message,
+        }
+    }
+
     /// Tells the user and gives the exit code.
     pub fn report(self) -> ExitCode {
         match self {

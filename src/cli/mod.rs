@@ -11,9 +11,11 @@ mod calibrate;
 #[cfg(feature = "camera")]
 mod cameras;
 mod compress;
+mod config;
 mod data;
 mod detect;
 mod detector_args;
+mod duration;
 mod eval;
 mod failure;
 mod import;
@@ -30,7 +32,7 @@ mod train;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use failure::Failure;
 
@@ -63,6 +65,8 @@ enum Command {
     Calibrate(calibrate::Args),
     /// Make a model smaller and faster: truncated SVD of its fully connected layers
     Compress(compress::Args),
+    /// Print the settings that `run` would use with the same arguments, and where each comes from
+    Config(run::Args),
     /// Find objects in pictures
     Detect(detect::Args),
     /// Measure average precision on a marked data set
@@ -87,6 +91,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Cameras(args) => cameras::run(args),
         Command::Calibrate(args) => calibrate::run(args),
         Command::Compress(args) => compress::run(args),
+        Command::Config(args) => config::run(args),
         Command::Detect(args) => detect::run(args),
         Command::Eval(args) => eval::run(args),
         Command::Import(args) => import::run(args),
@@ -101,12 +106,19 @@ fn run(command: Command) -> Result<(), Failure> {
 /// Parses the arguments, runs the verb and turns its result into the exit code.
 pub fn main() -> ExitCode {
     // clap itself exits with 2 on wrong usage and with 0 after --help and --version.
-    let cli = Cli::parse();
+    let matches = command().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|e| e.exit());
     logging::start(&cli.logging);
     match run(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),
     }
+}
+
+/// The command line as clap knows it.
+fn command() -> clap::Command {
+    let verbs = ["run", "config"];
+    verbs.iter().fold(Cli::command(), |all, verb| all.mut_subcommand(verb, run::layers::switchable))
 }
 
 /// "1 picture", "2 pictures".
@@ -116,10 +128,8 @@ fn count(n: usize, what: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     #[test]
     fn the_command_line_is_consistent() {
-        super::Cli::command().debug_assert();
+        super::command().debug_assert();
     }
 }

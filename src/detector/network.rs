@@ -13,7 +13,7 @@ use rayon::ThreadPool;
 /// The two parts of a network that have weights.
 pub(super) enum Network {
     /// The trunk by the graph engine.
-    Real { trunk: Trunk, head: Box<Head> },
+    Real { trunk: Box<Trunk>, head: Box<Head> },
     /// In integers.
     Quantized { trunk: Box<QuantTrunk>, head: Box<QuantHead>, dot: Dot },
 }
@@ -26,7 +26,7 @@ impl Network {
             let trunk = Trunk::with_kernels(bundle, pool.current_num_threads(), kernels)?;
             let weights = bundle.head_weights()?;
             let head = pool.install(|| Head::with_kernels(weights, kernels.unwrap_or(Kernels::best())))?;
-            return Ok(Self::Real { trunk, head: Box::new(head) });
+            return Ok(Self::Real { trunk: Box::new(trunk), head: Box::new(head) });
         };
         // Kernels that were asked for although there are better ones mean those of the same name in 8 bits.
         let asked = kernels.filter(|k| *k != Kernels::best());

@@ -148,17 +148,19 @@ fn post_params(manifest: &Manifest, options: &DetectorOptions) -> Result<PostPar
 }
 
 fn class_ids(names: &[String], known: &[String]) -> Result<Vec<usize>, DetectorError> {
-    let id = |name: &String| {
-        let found = known.iter().position(|k| k == name);
-        found.map(|i| i + 1).ok_or_else(|| DetectorError::UnknownClass {
-            name: name.clone(),
-            hint: nearest(name, known.iter().map(String::as_str))
-                .map(|n| format!(" (did you mean \"{n}\"?)"))
-                .unwrap_or_default(),
-            known: known.join(", "),
-        })
-    };
-    names.iter().map(id).collect()
+    names.iter().map(|name| class_id(name, known)).collect()
+}
+
+/// The number of a class, from 1; an unknown name is refused with the nearest one of `known`, which are in order.
+pub fn class_id(name: &str, known: &[String]) -> Result<usize, DetectorError> {
+    let found = known.iter().position(|k| k == name);
+    found.map(|i| i + 1).ok_or_else(|| DetectorError::UnknownClass {
+        name: name.to_owned(),
+        hint: nearest(name, known.iter().map(String::as_str))
+            .map(|n| format!(" (did you mean \"{n}\"?)"))
+            .unwrap_or_default(),
+        known: known.join(", "),
+    })
 }
 
 fn require(ok: bool, name: &'static str, value: impl ToString, reason: &'static str) -> Result<(), DetectorError> {

@@ -245,8 +245,9 @@ mod tests {
             let images = (0..len).map(image).collect();
             let mut set = Dataset { kind: DatasetKind::Voc, classes: vec![], category_ids: vec![], images };
             set.spread(limit);
-            let kept: Vec<usize> = set.images.iter().map(|i| i.id.parse().unwrap()).collect();
-            let want: Vec<usize> = (0..limit.min(len)).map(|k| (k * len).div_ceil(limit.min(len))).collect();
+            let kept: Vec<String> = set.images.into_iter().map(|i| i.id).collect();
+            let want: Vec<String> =
+                (0..limit.min(len)).map(|k| (k * len).div_ceil(limit.min(len)).to_string()).collect();
             assert_eq!(kept, want, "{limit} of {len}");
         }
     }

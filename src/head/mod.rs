@@ -90,6 +90,9 @@ pub enum HeadError {
     },
 }
 
+/// Is shown the name and the values of each map between the layers.
+pub type Watch<'a> = &'a mut dyn FnMut(&str, &[f32]);
+
 impl Head {
     /// The head of a bundle, on the best kernels this processor has.
     pub fn new(bundle: &Bundle) -> Result<Self, HeadError> {
@@ -147,7 +150,7 @@ impl Head {
         pooled: &[f32],
         n: usize,
         out: &mut HeadOutput,
-        mut watch: Option<&mut dyn FnMut(&str, &[f32])>,
+        mut watch: Option<Watch<'_>>,
     ) -> Result<(), HeadError> {
         if pooled.len() != n * self.inputs() {
             return Err(HeadError::Input { got: pooled.len(), rois: n, inputs: self.inputs() });

@@ -1,23 +1,40 @@
-//! The inference thread: from the ring, through the detector, to the output.
+//! The inference thread: from the ring, through the watcher, to the output.
 
-use crossbeam::channel::{Sender, TrySendError};
+use crossbeam::channel::{Receiver, Sender, TrySendError};
 
+use super::album::Album;
 use super::counts::{Cause, Drops};
 use super::output::{Event, Seen};
-use super::{Look, Shared, Taken};
+use super::pulse::Stage;
+use super::{Shared, Taken};
 use crate::frame::{Picture, to_picture};
 use crate::source::Frame;
+use crate::watch::{Object, Watcher};
 
-/// Looks at frames until there are no more.
-pub(super) fn run(shared: &Shared, look: &mut dyn Look, events: &Sender<Event>) {
+/// Looks at frames until there are no more. `spent` gives back the memory of results that were written.
+pub(super) fn run(
+    shared: &Shared,
+    mut watcher: Watcher,
+    mut album: Option<Album>,
+    events: &Sender<Event>,
+    spent: &Receiver<Vec<Object>>,
+) {
     let mut picture = Picture { width: 0, height: 0, rgb: Vec::new() };
     // What was dropped since the last frame that reached the output.
     let mut missed = Drops::default();
-    while let Some(Taken { frame, replaced, missed: useless }) = shared.ring.take() {
+    while let Some(Taken { frame, replaced, missed: useless }) = shared.take() {
         missed.merge(&useless);
         shared.drop_frames(&mut missed, Cause::Busy, replaced);
-        let going_on = match look_at(shared, &frame, &mut picture, look) {
-            Ok(seen) => deliver(shared, seen, &mut missed, events),
+        if let Some(fresh) = shared.fresh.adopt(&mut watcher) {
+            album.iter_mut().for_each(|album| album.rename(&fresh.names));
+            let _ = events.send(Event::Adopted(fresh));
+        }
+        let objects = spent.try_recv().unwrap_or_default();
+        let going_on = match look_at(shared, &frame, &mut picture, &mut watcher, objects) {
+            Ok(seen) => {
+                album.iter_mut().for_each(|album| album.consider(&picture, &seen.watched, seen.captured));
+                deliver(shared, seen, &mut missed, events)
+            }
             Err((cause, message)) => {
                 shared.drop_frames(&mut missed, cause, 1);
                 shared.tell(events, message)
@@ -34,41 +51,38 @@ pub(super) fn run(shared: &Shared, look: &mut dyn Look, events: &Sender<Event>) 
     shared.counts.dropped(Cause::Busy, replaced);
 }
 
-/// One frame through decoder and detector.
+/// One frame through decoder and watcher.
 fn look_at(
     shared: &Shared,
     frame: &Frame,
     picture: &mut Picture,
-    look: &mut dyn Look,
+    watcher: &mut Watcher,
+    objects: Vec<Object>,
 ) -> Result<Seen, (Cause, String)> {
     let named = |e: &dyn std::fmt::Display| match &frame.path {
         Some(path) => format!("{}: {e}", path.display()),
         None => format!("frame {}: {e}", frame.seq),
     };
+    let mut seen = Seen::of(frame, objects);
     let started = shared.clock.now();
+    shared.pulse.enter(Stage::Decode, frame.seq);
     to_picture(frame.layout, &frame.bytes, picture).map_err(|e| (Cause::Corrupt, named(&e)))?;
     let decoded = shared.clock.now();
-    let detected = look.look(picture).map_err(|e| (Cause::Failed, named(&e)))?;
-    Ok(Seen {
-        seq: frame.seq,
-        captured: frame.captured,
-        stamp: frame.stamp,
-        camera: frame.camera.clone(),
-        path: frame.path.clone(),
-        format: frame.layout.format,
-        width: picture.width,
-        height: picture.height,
-        wait_ms: started.ms_since(frame.captured),
-        decode_ms: decoded.ms_since(started),
-        finished: shared.clock.now(),
-        detected,
-        missed: Drops::default(),
-    })
+    shared.pulse.enter(Stage::Detect, frame.seq);
+    watcher.watch(picture, &mut seen.watched).map_err(|e| (Cause::Failed, named(&e)))?;
+    seen.finished = shared.clock.now();
+    (seen.width, seen.height) = (picture.width, picture.height);
+    (seen.wait_ms, seen.decode_ms) = (started.ms_since(frame.captured), decoded.ms_since(started));
+    if !seen.watched.gated {
+        watcher.took(seen.finished.ms_since(started));
+    }
+    Ok(seen)
 }
 
 /// Hands a result on. A live source does not wait for the reader: the result is dropped if there is no place.
 fn deliver(shared: &Shared, mut seen: Seen, missed: &mut Drops, events: &Sender<Event>) -> bool {
     seen.missed = std::mem::take(missed);
+    shared.pulse.enter(Stage::Deliver, seen.seq);
     if !shared.live {
         return events.send(Event::Seen(seen)).is_ok();
     }
@@ -84,6 +98,12 @@ fn deliver(shared: &Shared, mut seen: Seen, missed: &mut Drops, events: &Sender<
 }
 
 impl Shared {
+    /// Waits for a frame; waiting is no fault of the detector.
+    fn take(&self) -> Option<Taken> {
+        self.pulse.enter(Stage::Wait, 0);
+        self.ring.take()
+    }
+
     /// Counts dropped frames, for the next frame's line and for the whole run.
     fn drop_frames(&self, missed: &mut Drops, cause: Cause, n: u64) {
         missed.add(cause, n);

@@ -10,13 +10,17 @@
 //! * When somebody asks to stop, inference finishes its frame, if that takes no longer than a second, and output says
 //!   `bye`. Nobody waits for capture, which may be held by a pipe into which nobody writes.
 //!
-//! The loop of each thread is a file: `capture.rs`, `inference.rs`, `output.rs`.
+//! The loop of each thread is a file: `capture.rs`, `inference.rs`, `output.rs`. Beside them, `pulse.rs` tells work from
+//! hanging, `reload.rs` exchanges detector and settings between two frames, `album.rs` keeps pictures of events.
 
+mod album;
 mod capture;
 mod counts;
 mod health;
 mod inference;
 mod output;
+mod pulse;
+mod reload;
 mod ring;
 mod window;
 
@@ -29,17 +33,22 @@ use std::time::{Duration, Instant};
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use crate::clock::Clock;
-use crate::detector::{Detected, Detector, DetectorError};
-use crate::frame::Picture;
-use crate::sink::stream::Hello;
+use crate::service::Notifier;
+use crate::sink::stream::{Hello, Names};
 use crate::source::{Source, SourceError, Stop};
+use crate::watch::Watcher;
 
+pub use album::Snapshots;
 pub use counts::{Cause, Drops};
 pub use output::Settings;
+pub use reload::{Face, Fresh, Reload};
 pub use ring::{Ring, Taken};
 
+use album::Album;
 use counts::Counts;
-use output::Event;
+use output::{Event, Output};
+use pulse::{Pulse, Watchdog};
+use reload::{Reloader, Waiting};
 
 /// Results on their way to the output. More would only make them older.
 const RESULTS: usize = 2;
@@ -50,30 +59,31 @@ const LAST_FRAME: Duration = Duration::from_millis(1000);
 /// How long the output may take for its last lines after a signal. A reader that does not read must not keep us.
 const GRACE: Duration = Duration::from_millis(1500);
 
-/// What finds objects: a [`Detector`], or a stand-in for tests.
-pub trait Look: Send {
-    /// Looks at one picture.
-    fn look(&mut self, picture: &Picture) -> Result<Detected, DetectorError>;
-}
-
-impl Look for Detector {
-    fn look(&mut self, picture: &Picture) -> Result<Detected, DetectorError> {
-        self.detect(picture)
-    }
-}
-
 /// What a run is made of.
 pub struct Parts {
     /// Gives frames.
     pub source: Box<dyn Source>,
     /// Looks at them.
-    pub look: Box<dyn Look>,
+    pub watcher: Watcher,
     /// Takes the lines; should not buffer.
     pub out: Box<dyn Write + Send>,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
     /// Set by signals.
     pub stop: Stop,
+    /// What is not needed to run.
+    pub extras: Extras,
+}
+
+/// What a run can do without.
+#[derive(Default)]
+pub struct Extras {
+    /// Hears how it goes.
+    pub notifier: Notifier,
+    /// How to read the configuration again.
+    pub reload: Option<Reload>,
+    /// Where pictures of events go.
+    pub snapshots: Option<Snapshots>,
 }
 
 /// How a run ended and what came of it.
@@ -118,6 +128,11 @@ struct Shared {
     live: bool,
     /// Says little about each single frame.
     endless: bool,
+    /// May wait for ever without being stuck.
+    patient: bool,
+    pulse: Pulse,
+    fresh: Waiting,
+    notifier: Notifier,
     failure: Mutex<Option<Failure>>,
 }
 
@@ -146,6 +161,12 @@ impl Shared {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(failure);
     }
 
+    /// Tells the service manager that the end has begun, and when that was.
+    fn stopping(&self) -> Instant {
+        self.notifier.stopping();
+        Instant::now()
+    }
+
     fn failure(&self) -> Option<Failure> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -153,24 +174,30 @@ impl Shared {
 
 /// Runs until the source ends, somebody asks to stop, or the reader goes away.
 pub fn run(parts: Parts, hello: Hello, settings: Settings) -> Result<Summary, RunError> {
-    let Parts { source, mut look, out, clock, stop } = parts;
-    let (live, endless) = (source.live(), source.endless());
-    let ring = Ring::new(live);
-    let shared = Shared { ring, counts: Counts::default(), clock, stop, live, endless, failure: Mutex::default() };
+    let Parts { source, watcher, out, clock, stop, extras } = parts;
+    let (live, endless, patient) = (source.live(), source.endless(), source.patient());
+    let (ring, notifier) = (Ring::new(live), extras.notifier);
+    let (counts, pulse, fresh, failure) = Default::default();
+    let shared = Shared { ring, counts, clock, stop, live, endless, patient, pulse, fresh, notifier, failure };
     let shared = Arc::new(shared);
-    let mut output = output::Output::new(out, hello, settings, Arc::clone(&shared))?;
 
     let (events, results) = bounded(RESULTS);
+    let (give_back, spent) = bounded(RESULTS + 2);
     let (finished, end) = bounded(1);
+    let names = Names { labels: hello.labels.clone(), zones: watcher.zone_names() };
+    let album = extras.snapshots.map(|wanted| Album::start(wanted, names.clone(), &events)).transpose()?;
+    let mut output = Output::new(out, &hello, names, settings, Arc::clone(&shared), give_back)?;
+    shared.notifier.ready(&format!("waiting for {}", hello.source));
+
     let (to_output, last_word, impatient) = (events.clone(), events.clone(), events.clone());
     spawn("capture", &shared, |shared| shared.ring.end(), move |shared| capture::run(shared, source, &to_output))?;
     let over = move |shared: &Shared| {
         shared.ring.close();
         let _ = last_word.send(Event::End);
     };
-    spawn("inference", &shared, over, move |shared| inference::run(shared, look.as_mut(), &events))?;
+    spawn("inference", &shared, over, move |shared| inference::run(shared, watcher, album, &events, &spent))?;
     spawn("output", &shared, |shared| shared.ring.close(), move |_| drop(finished.send(output.run(&results))))?;
-    let summary = wait(&shared, &end, &impatient)?;
+    let summary = wait(&shared, &end, &impatient, &Reloader::new(extras.reload))?;
     shared.failure().map_or(Ok(summary), |failure| Err(failure.into()))
 }
 
@@ -192,9 +219,16 @@ fn spawn(
     thread::Builder::new().name(name.into()).spawn(run).map(drop).map_err(RunError::Thread)
 }
 
-/// Waits for the output to end; the threads are left behind if they do not end in time after a signal.
-fn wait(shared: &Shared, end: &Receiver<io::Result<Summary>>, events: &Sender<Event>) -> Result<Summary, RunError> {
+/// Waits for the output to end; the threads are left behind if they do not end in time after a signal. Meanwhile looks
+/// for signs of life, and for the wish to reload.
+fn wait(
+    shared: &Arc<Shared>,
+    end: &Receiver<io::Result<Summary>>,
+    events: &Sender<Event>,
+    reloader: &Reloader,
+) -> Result<Summary, RunError> {
     let mut asked: Option<Instant> = None;
+    let mut watchdog = Watchdog::new(shared.notifier.clone(), Instant::now());
     loop {
         match end.recv_timeout(Duration::from_millis(20)) {
             Ok(result) => return Ok(result?),
@@ -204,7 +238,7 @@ fn wait(shared: &Shared, end: &Receiver<io::Result<Summary>>, events: &Sender<Ev
             }
             Err(RecvTimeoutError::Timeout) if shared.stop.is_set() => {
                 shared.ring.close();
-                let waited = asked.get_or_insert_with(Instant::now).elapsed();
+                let waited = asked.get_or_insert_with(|| shared.stopping()).elapsed();
                 if waited > GRACE {
                     return Err(RunError::Stuck);
                 }
@@ -212,7 +246,10 @@ fn wait(shared: &Shared, end: &Receiver<io::Result<Summary>>, events: &Sender<Ev
                     let _ = events.try_send(Event::End);
                 }
             }
-            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Timeout) => {
+                watchdog.look(&shared.pulse, shared.stop.ticks(), shared.patient, Instant::now());
+                reloader.look(shared, events);
+            }
         }
     }
 }

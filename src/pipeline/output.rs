@@ -6,18 +6,20 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crossbeam::channel::{Receiver, RecvTimeoutError};
+use crossbeam::channel::{Receiver, RecvTimeoutError, Sender};
 
 use super::counts::{Cause, Drops};
+use super::reload::Face;
 use super::window::Window;
 use super::{Shared, Summary, health};
 use crate::clock::Moment;
-use crate::detector::Detected;
 use crate::frame::PixelFormat;
-use crate::sink::json::Found;
-use crate::sink::stream::{AwayLine, ByeLine, CameraLine, FrameLine, Hello, StatsLine, StreamLines, StreamingLine};
-use crate::source::Stamp;
+use crate::sink::stream::{
+    AwayLine, ByeLine, CameraLine, FrameLine, Hello, Names, StatsLine, StreamLines, StreamingLine,
+};
 use crate::source::camera::{Away, Granted};
+use crate::source::{Frame, Stamp};
+use crate::watch::{Object, Watched};
 
 /// Messages about an endless source are at least so far apart.
 const BETWEEN_ERRORS: Duration = Duration::from_secs(1);
@@ -35,39 +37,67 @@ pub struct Settings {
 #[allow(clippy::large_enum_variant, reason = "two of them exist; a box would take memory for each frame")]
 pub(super) enum Event {
     Seen(Seen),
+    /// Something that may happen with every frame.
     Trouble(String),
     Away(Away),
+    /// Something that does not.
+    Notice(String),
+    /// From here on, frames were looked at by another.
+    Adopted(Face),
     /// Inference is over, or takes too long for its last frame. Capture may still wait for a frame that nobody wants.
     End,
 }
 
 /// A frame that was looked at.
+#[derive(Default)]
 pub(super) struct Seen {
     pub seq: u64,
     pub captured: Moment,
     pub stamp: Stamp,
     pub camera: Option<Arc<Granted>>,
     pub path: Option<PathBuf>,
-    pub format: PixelFormat,
+    pub format: Option<PixelFormat>,
     pub width: usize,
     pub height: usize,
     pub wait_ms: f64,
     pub decode_ms: f64,
-    pub detected: Detected,
+    pub watched: Watched,
     pub finished: Moment,
     /// Frames dropped since the one before.
     pub missed: Drops,
 }
 
+impl Seen {
+    /// Of a frame that is about to be looked at, with memory for what will be found.
+    pub fn of(frame: &Frame, objects: Vec<Object>) -> Self {
+        let watched = Watched { objects, ..Watched::default() };
+        Self {
+            seq: frame.seq,
+            captured: frame.captured,
+            stamp: frame.stamp,
+            camera: frame.camera.clone(),
+            path: frame.path.clone(),
+            format: Some(frame.layout.format),
+            watched,
+            ..Self::default()
+        }
+    }
+}
+
 /// The writer of the stream.
 pub(super) struct Output {
     lines: StreamLines<Box<dyn Write + Send>>,
-    labels: Vec<String>,
+    names: Names,
     settings: Settings,
     shared: Arc<Shared>,
+    /// Takes the memory of what was written.
+    spent: Sender<Vec<Object>>,
+    /// Stages of the frame at hand.
+    stages: Vec<(&'static str, f64)>,
     frames: u64,
+    gated: u64,
     /// Format, size and opening of the camera the reader knows of.
-    known: Option<(PixelFormat, usize, usize)>,
+    known: Option<(Option<PixelFormat>, usize, usize)>,
     camera: Option<Arc<Granted>>,
     /// Frames dropped since the last `frame` line.
     missed: Drops,
@@ -81,26 +111,37 @@ struct Last {
     at: Moment,
     captured: u64,
     frames: u64,
+    gated: u64,
     dropped: Drops,
     times_corrected: u64,
 }
 
 impl Output {
     /// Says `hello`.
-    pub fn new(out: Box<dyn Write + Send>, hello: Hello, settings: Settings, shared: Arc<Shared>) -> io::Result<Self> {
+    pub fn new(
+        out: Box<dyn Write + Send>,
+        hello: &Hello,
+        names: Names,
+        settings: Settings,
+        shared: Arc<Shared>,
+        spent: Sender<Vec<Object>>,
+    ) -> io::Result<Self> {
         let (mut lines, at) = (StreamLines::new(out), shared.clock.now());
-        lines.hello(at, &hello)?;
+        lines.hello(at, hello)?;
         Ok(Self {
             lines,
-            labels: hello.labels,
+            names,
             settings,
             shared,
+            spent,
+            stages: Vec::with_capacity(16),
             frames: 0,
+            gated: 0,
             known: None,
             camera: None,
             missed: Drops::default(),
             latencies: Window::new(),
-            last_stats: Last { at, captured: 0, frames: 0, dropped: Drops::default(), times_corrected: 0 },
+            last_stats: Last { at, captured: 0, frames: 0, gated: 0, dropped: Drops::default(), times_corrected: 0 },
             last_error: None,
         })
     }
@@ -109,9 +150,14 @@ impl Output {
     pub fn run(&mut self, results: &Receiver<Event>) -> io::Result<Summary> {
         loop {
             match results.recv_timeout(self.until_stats()) {
-                Ok(Event::Seen(seen)) => self.seen(&seen)?,
+                Ok(Event::Seen(seen)) => {
+                    self.seen(&seen)?;
+                    let _ = self.spent.try_send(seen.watched.objects);
+                }
                 Ok(Event::Trouble(message)) => self.trouble(&message)?,
                 Ok(Event::Away(away)) => self.away(&away)?,
+                Ok(Event::Notice(message)) => self.error(&message)?,
+                Ok(Event::Adopted(face)) => self.adopt(face)?,
                 Err(RecvTimeoutError::Timeout) => {}
                 Ok(Event::End) | Err(RecvTimeoutError::Disconnected) => return self.bye(),
             }
@@ -128,8 +174,9 @@ impl Output {
 
     fn seen(&mut self, seen: &Seen) -> io::Result<()> {
         let now = self.shared.clock.now();
-        let latency_ms = now.ms_since(seen.captured);
+        let (watched, latency_ms) = (&seen.watched, now.ms_since(seen.captured));
         self.frames += 1;
+        self.gated += u64::from(watched.gated);
         self.latencies.add(latency_ms);
         self.missed.merge(&seen.missed);
         let known = Some((seen.format, seen.width, seen.height));
@@ -137,18 +184,16 @@ impl Output {
             (self.known, self.camera) = (known, seen.camera.clone());
             self.streaming(now, seen)?;
         }
-        if self.settings.only_detections && seen.detected.detections.is_empty() {
+        if self.settings.only_detections && watched.objects.is_empty() {
             return Ok(());
         }
-        let mut stage_ms = vec![("wait", seen.wait_ms), ("decode", seen.decode_ms)];
-        stage_ms.extend(seen.detected.timings.named());
-        stage_ms.push(("emit", now.ms_since(seen.finished)));
-        let label = |id: usize| id.checked_sub(1).and_then(|i| self.labels.get(i)).map_or("", String::as_str);
-        let found = seen.detected.detections.iter();
-        let found =
-            found.map(|d| Found { label: label(d.class_id), class_id: d.class_id, score: d.score, rect: d.rect });
+        self.stages.clear();
+        self.stages.extend([("wait", seen.wait_ms), ("decode", seen.decode_ms)]);
+        if !watched.gated {
+            self.stages.extend(watched.detected.timings.named());
+        }
+        self.stages.push(("emit", now.ms_since(seen.finished)));
         let dropped = std::mem::take(&mut self.missed).named();
-        let dropped: Vec<_> = dropped.into_iter().filter(|(_, n)| *n > 0).collect();
         self.lines.frame(&FrameLine {
             captured: seen.captured,
             ts_src: matches!(seen.stamp, Stamp::Dequeue | Stamp::Corrected).then_some("dequeue"),
@@ -158,12 +203,15 @@ impl Output {
             width: seen.width,
             height: seen.height,
             latency_ms,
-            stage_ms: &stage_ms,
-            scale: seen.detected.input.1 as f64 / seen.width as f64,
-            proposals: seen.detected.proposals,
+            stage_ms: &self.stages,
+            scale: watched.detected.input.1 as f64 / seen.width as f64,
+            proposals: watched.detected.proposals,
+            budget: watched.budget,
+            gated: watched.gated,
             dropped: &dropped,
-            found: &found.collect::<Vec<_>>(),
-            omitted: seen.detected.non_finite,
+            objects: &watched.objects,
+            names: &self.names,
+            omitted: watched.detected.non_finite,
         })
     }
 
@@ -176,7 +224,7 @@ impl Output {
             stride: granted.layout.stride,
             fps: granted.fps,
         });
-        let (width, height, format) = (seen.width, seen.height, seen.format.name());
+        let (width, height, format) = (seen.width, seen.height, seen.format.map_or("", PixelFormat::name));
         self.lines.streaming(now, &StreamingLine { width, height, format, camera })
     }
 
@@ -186,6 +234,15 @@ impl Output {
         self.lines.away(self.shared.clock.now(), &AwayLine { lost: *lost, reason, message, retry: *retry })
     }
 
+    /// Frames after this were looked at by another.
+    fn adopt(&mut self, face: Face) -> io::Result<()> {
+        let Face { model, kernels, names, settings } = face;
+        log::info!("looking with {} on {kernels} kernels from here on", model.name);
+        self.lines.reloaded(self.shared.clock.now(), &model, &names.labels)?;
+        (self.names, self.settings) = (names, settings);
+        Ok(())
+    }
+
     fn trouble(&mut self, message: &str) -> io::Result<()> {
         let now = self.shared.clock.now();
         let soon = self.last_error.is_some_and(|last| now.mono.saturating_sub(last.mono) < BETWEEN_ERRORS);
@@ -193,28 +250,34 @@ impl Output {
             return Ok(());
         }
         self.last_error = Some(now);
+        self.error(message)
+    }
+
+    fn error(&mut self, message: &str) -> io::Result<()> {
         log::error!("{message}");
-        self.lines.error(now, message)
+        self.lines.error(self.shared.clock.now(), message)
     }
 
     fn stats(&mut self) -> io::Result<()> {
         let (at, (captured, dropped)) = (self.shared.clock.now(), self.shared.counts.read());
+        let (frames, gated) = (self.frames, self.gated);
         let times_corrected = self.shared.counts.times_corrected.load(Ordering::Relaxed);
-        let now = Last { at, captured, frames: self.frames, dropped, times_corrected };
+        let now = Last { at, captured, frames, gated, dropped, times_corrected };
         let last = std::mem::replace(&mut self.last_stats, now);
-        self.lines.stats(
-            at,
-            &StatsLine {
-                window_ms: at.ms_since(last.at),
-                captured: captured - last.captured,
-                frames: self.frames - last.frames,
-                latency_ms: self.latencies.close(),
-                dropped: &dropped.since(&last.dropped).named(),
-                times_corrected: times_corrected - last.times_corrected,
-                rss_mb: health::rss_mb(),
-                temp_c: health::temp_c(),
-            },
-        )
+        let stats = StatsLine {
+            window_ms: at.ms_since(last.at),
+            captured: captured - last.captured,
+            frames: frames - last.frames,
+            gated: gated - last.gated,
+            latency_ms: self.latencies.close(),
+            dropped: &dropped.since(&last.dropped).named(),
+            times_corrected: times_corrected - last.times_corrected,
+            rss_mb: health::rss_mb(),
+            temp_c: health::temp_c(),
+        };
+        let p95 = stats.latency_ms.map_or(String::new(), |p| format!(", p95 {:.0} ms", p[1].1));
+        self.shared.notifier.status(&format!("{:.1} frames a second{p95}, {frames} so far", stats.fps()));
+        self.lines.stats(at, &stats)
     }
 
     fn bye(&mut self) -> io::Result<Summary> {
@@ -233,7 +296,8 @@ impl Output {
             dropped.add(Cause::Stop, captured.saturating_sub(self.frames + dropped.total()));
         }
         let times_corrected = self.shared.counts.times_corrected.load(Ordering::Relaxed);
-        let bye = ByeLine { reason, captured, frames: self.frames, dropped: &dropped.named(), times_corrected };
+        let (frames, gated) = (self.frames, self.gated);
+        let bye = ByeLine { reason, captured, frames, gated, dropped: &dropped.named(), times_corrected };
         self.lines.bye(self.shared.clock.now(), &bye)?;
         Ok(Summary { captured, frames: self.frames, dropped })
     }

@@ -4,9 +4,13 @@ use serde_json::Value;
 
 use super::*;
 use crate::clock::SystemClock;
-use crate::frame::{Layout, PixelFormat};
+use crate::detector::{Detected, DetectorError};
+use crate::frame::{Layout, Picture, PixelFormat};
 use crate::sink::stream::Model;
 use crate::source::{Context, Flaw, Frame, Next, SourceError, Synthetic};
+use crate::watch::ladder::steps;
+use crate::watch::testing::SimClock;
+use crate::watch::{Budget, Look, MotionGate, Rung, Step};
 
 /// A detector that takes its time.
 struct Slow(Duration);
@@ -46,10 +50,22 @@ fn context() -> Context {
 
 fn hello() -> Hello {
     let model = Model { name: String::new(), architecture: String::new(), sha256: String::new() };
-    Hello { version: "0", run: String::new(), model, labels: vec![], source: String::new(), live: true }
+    let (run, source) = (String::new(), String::new());
+    Hello { version: "0", run, model, labels: vec![], source, live: true, kernels: "", threads: 1 }
 }
 
 const SETTINGS: Settings = Settings { stats_every: Duration::from_secs(60), only_detections: false };
+
+fn parts(
+    source: Box<dyn Source>,
+    look: impl Look + 'static,
+    out: impl Write + Send + 'static,
+    context: &Context,
+) -> Parts {
+    let (clock, stop) = (Arc::clone(&context.clock), context.stop.clone());
+    let (watcher, extras) = (Watcher::new(Box::new(look)), Extras::default());
+    Parts { source, watcher, out: Box::new(out), clock, stop, extras }
+}
 
 fn start(
     source: Box<dyn Source>,
@@ -57,8 +73,7 @@ fn start(
     context: &Context,
 ) -> (Lines, thread::JoinHandle<Summary>) {
     let lines = Lines::default();
-    let (clock, stop) = (Arc::clone(&context.clock), context.stop.clone());
-    let parts = Parts { source, look: Box::new(look), out: Box::new(lines.clone()), clock, stop };
+    let parts = parts(source, look, lines.clone(), context);
     (lines, thread::spawn(|| run(parts, hello(), SETTINGS).unwrap()))
 }
 
@@ -156,9 +171,7 @@ fn a_reader_that_does_not_read_costs_frames_and_not_the_detectors_time() {
     }
     let context = context();
     let source = Synthetic::new(32, 32, 500.0, context.clone()).unwrap();
-    let (clock, stop) = (Arc::clone(&context.clock), context.stop.clone());
-    let (look, out) = (Box::new(Slow(Duration::ZERO)), Box::new(Sluggish(0)));
-    let parts = Parts { source: Box::new(source), look, out, clock, stop };
+    let parts = parts(Box::new(source), Slow(Duration::ZERO), Sluggish(0), &context);
     let running = thread::spawn(|| run(parts, hello(), SETTINGS).unwrap());
     thread::sleep(Duration::from_millis(500));
     context.stop.set(2);
@@ -177,9 +190,8 @@ fn a_detector_that_breaks_down_ends_the_run_with_a_message() {
     }
     let context = context();
     let lines = Lines::default();
-    let (clock, stop) = (Arc::clone(&context.clock), context.stop.clone());
     let source = Box::new(Numbers { left: 9, live: false });
-    let parts = Parts { source, look: Box::new(Broken), out: Box::new(lines.clone()), clock, stop };
+    let parts = parts(source, Broken, lines.clone(), &context);
     let error = run(parts, hello(), SETTINGS).unwrap_err().to_string();
     assert!(error.contains("inference"), "{error}");
     assert_eq!(lines.of("bye")[0]["reason"], "error");
@@ -200,12 +212,109 @@ fn an_output_that_blocks_for_ever_does_not_keep_a_stopped_run() {
         }
     }
     let context = context();
-    let (clock, stop) = (Arc::clone(&context.clock), context.stop.clone());
     let source = Box::new(Numbers { left: 1000, live: false });
-    let parts = Parts { source, look: Box::new(Slow(Duration::ZERO)), out: Box::new(Blocked(false)), clock, stop };
+    let parts = parts(source, Slow(Duration::ZERO), Blocked(false), &context);
     context.stop.set(15);
     let started = Instant::now();
     let end = run(parts, hello(), SETTINGS);
     assert!(matches!(end, Err(RunError::Stuck)), "{end:?}");
     assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+}
+
+/// A detector whose time passes on a clock of its own, and is so many times the ladder's.
+struct Simulated {
+    clock: Arc<SimClock>,
+    step: Step,
+    looks: usize,
+    slowness: fn(usize) -> f64,
+    times: Arc<Mutex<Vec<f64>>>,
+}
+
+impl Simulated {
+    fn cost(step: Step) -> f64 {
+        1.0 + f64::from(step.short_side).powi(2) * 2e-4 + step.proposals as f64 * 0.1
+    }
+}
+
+impl Look for Simulated {
+    fn look(&mut self, _: &Picture) -> Result<Detected, DetectorError> {
+        self.looks += 1;
+        let ms = Self::cost(self.step) * (self.slowness)(self.looks);
+        self.clock.advance(ms);
+        self.times.lock().unwrap().push(ms);
+        Ok(Detected { input: (1, self.step.short_side as usize), ..Detected::default() })
+    }
+    fn set_step(&mut self, step: Step) {
+        self.step = step;
+    }
+}
+
+#[test]
+fn the_budget_is_held_through_the_whole_pipeline_and_its_step_and_reason_stand_in_each_line() {
+    // Frames 1001 to 2000 take three times as long; all have noise of a tenth, and each 23rd is disturbed.
+    let slowness = |look: usize| {
+        let noise = 1.0 + 0.1 * ((look * 7919 % 1000) as f64 / 500.0 - 1.0);
+        let disturbed = if look.is_multiple_of(23) { 1.5 } else { 1.0 };
+        noise * disturbed * if (1001..=2000).contains(&look) { 3.0 } else { 1.0 }
+    };
+    let (clock, times) = (Arc::new(SimClock::default()), Arc::default());
+    let context = Context { clock: Arc::clone(&clock) as Arc<dyn Clock>, stop: Stop::default() };
+    let ladder = steps(Step { short_side: 600, proposals: 300 }, false, false);
+    let rungs = ladder.iter().map(|&step| Rung { step, cost_ms: Simulated::cost(step) }).collect();
+    let budget = Budget::new(59.0, rungs);
+    let step = budget.step().unwrap();
+    let look = Simulated { clock, step, looks: 0, slowness, times: Arc::clone(&times) };
+    let lines = Lines::default();
+    let mut parts = parts(Box::new(Numbers { left: 3750, live: false }), look, lines.clone(), &context);
+    parts.watcher.budget = Some(budget);
+    run(parts, hello(), SETTINGS).unwrap();
+
+    let (frames, times) = (lines.of("frame"), times.lock().unwrap().clone());
+    assert_eq!((frames.len(), times.len()), (3000, 3000));
+    for frame in &frames {
+        // The line names the step this frame was looked at with.
+        let step = ladder[frame["budget"]["step"].as_u64().unwrap() as usize - 1];
+        assert_eq!(frame["scale"].as_f64().unwrap(), f64::from(step.short_side) / 4.0, "{frame}");
+    }
+    let p95 = |times: &[f64]| {
+        let mut sorted = times.to_vec();
+        sorted.sort_by(f64::total_cmp);
+        sorted[sorted.len() * 95 / 100 - 1]
+    };
+    let over = |times: &[f64]| times.iter().filter(|ms| **ms > 59.0).count();
+    for part in times.chunks(1000) {
+        assert!(p95(part) <= 59.0, "p95 {}, {} over", p95(part), over(part));
+        // And not by hiding at the bottom.
+        assert!(p95(part) > 59.0 / 3.0, "p95 {}", p95(part));
+    }
+    let changes = frames.windows(2).filter(|w| w[0]["budget"]["step"] != w[1]["budget"]["step"]).count();
+    assert!((2..=12).contains(&changes), "{changes} changes");
+    let reason = |at: usize| frames[at]["budget"]["reason"].as_str().unwrap().to_owned();
+    assert_eq!((reason(0), reason(1050)), ("start".into(), "over".into()));
+    assert!(frames[2000..].iter().any(|f| f["budget"]["reason"] == "room"));
+}
+
+#[test]
+fn a_still_scene_is_not_looked_at_and_its_frames_say_so_with_the_objects_of_before() {
+    struct Finds(Arc<Mutex<u64>>);
+    impl Look for Finds {
+        fn look(&mut self, _: &Picture) -> Result<Detected, DetectorError> {
+            *self.0.lock().unwrap() += 1;
+            let rect = crate::boxes::Rect { x1: 0.0, y1: 0.0, x2: 2.0, y2: 1.0 };
+            let detections = vec![crate::detector::Detection { class_id: 1, score: 0.5, rect }];
+            Ok(Detected { detections, input: (1, 64), proposals: 7, ..Detected::default() })
+        }
+    }
+    let (context, looks, lines) = (context(), Arc::default(), Lines::default());
+    let source = Box::new(Numbers { left: 100, live: false });
+    let mut parts = parts(source, Finds(Arc::clone(&looks)), lines.clone(), &context);
+    parts.watcher.gate = Some(MotionGate::new(0.01));
+    let summary = run(parts, hello(), SETTINGS).unwrap();
+    all_accounted_for(&summary);
+    let frames = lines.of("frame");
+    assert_eq!((frames.len(), *looks.lock().unwrap()), (80, 1));
+    assert_eq!((frames[0].get("gated"), &frames[0]["proposals"]), (None, &7.into()));
+    assert!(frames[1..].iter().all(|f| f["gated"] == true && f["proposals"] == 0 && f["scale"] == 16.0));
+    assert!(frames.iter().all(|f| f["detections"] == frames[0]["detections"]));
+    assert_eq!(lines.of("bye")[0]["gated"], 79);
 }

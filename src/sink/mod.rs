@@ -5,6 +5,7 @@ mod canvas;
 pub mod json;
 mod palette;
 mod schema;
+pub mod snapshots;
 pub mod stream;
 
 pub use schema::JSON_SCHEMA;

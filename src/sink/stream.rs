@@ -24,13 +24,16 @@
 //! | `labels` | list of strings | class names; that of `class_id` 1 comes first |
 //! | `source` | string | where frames come from |
 //! | `live` | boolean | true: frames nobody has time for are dropped; false: each is looked at |
+//! | `kernels` | string | what the trunk is computed with: `scalar`, `avx2`, `avx512`, `neon`, `tract` |
+//! | `threads` | integer | the detector computes with |
 //!
 //! `status`: the source works or has changed: `streaming` comes before the first frame, before a frame of another size, and
-//! before the first frame after each opening of a camera; the others once for each change.
+//! before the first frame after each opening of a camera; the others once for each change. Another kind, without `camera`
+//! and with `reloaded`, says that configuration and model were read again.
 //!
 //! | field | type | meaning |
 //! |---|---|---|
-//! | `camera` | string | `streaming`; `lost` (it streamed, everything was closed); `waiting` (it cannot be opened) |
+//! | `camera` | string, optional | `streaming`; `lost` (it streamed, everything was closed); `waiting` (it cannot be opened) |
 //! | `width`, `height` | integer | of the frames from here on, in pixels; what the boxes of `frame` refer to |
 //! | `format` | string | of the frames as they come: `yuyv`, `uyvy`, `nv12`, `nv21`, `i420`, `i422`, `i444`, `rgb24`, `bgr24`, `gray`, `luma`, `encoded` |
 //! | `device`, `card` | string, only cameras | the node that was opened, after links; the camera's name |
@@ -38,6 +41,8 @@
 //! | `reason` | string, not when streaming | name of the error code (`ENODEV`, `EBUSY`, …), or `TIMEOUT`, `NOT_A_CAMERA`, `FORMAT`, `CONTROL` |
 //! | `message` | string, not when streaming | what, why and what to do |
 //! | `retry_ms` | integer, not when streaming | time until it is tried again; later waits are longer, up to 30 seconds |
+//! | `reloaded` | boolean, optional | true: frames from here on were looked at with the new configuration |
+//! | `model`, `labels` | | as in `hello`; with `reloaded` |
 //!
 //! `frame`: a frame was looked at. With `--only-detections`, those in which nothing was found are left out.
 //!
@@ -51,11 +56,15 @@
 //! | `stage_ms` | object | its parts in their order: `wait` (from capture to the detector), `decode` (to RGB), the detector's stages, `emit` (from the detector to this line) |
 //! | `scale` | number | network input pixels per frame pixel |
 //! | `proposals` | integer | regions the head looked at |
+//! | `budget` | object, optional | with a time budget: `ms`, the budget; `step` of `of`, how closely was looked, 1 is the cheapest; `reason`: `start` (the best that fitted when the program started), `over` (frames took too long at a higher step), `room` (there was room at a lower one), `floor` (the lowest; frames take too long nevertheless), `pinned` (by the user) |
+//! | `gated` | boolean, optional | true: nothing has moved; the detector did not look, and `detections` are those of the last frame it did look at |
 //! | `dropped` | object, optional | frames dropped since the last `frame` line, by cause, see below |
 //! | `detections` | list | the objects, best score first; empty if there are none |
 //! | `detections[].label`, `class_id` | string, integer | class name and number, from 1 |
 //! | `detections[].score` | number | 0…1, at most 4 decimals |
 //! | `detections[].box` | `[x1, y1, x2, y2]` | pixels, origin top left, half-open: width = x2 − x1; `0 ≤ x1 < x2 ≤ width`, likewise y; at most 2 decimals |
+//! | `detections[].track`, `age` | integer, optional | number of the object, unique within a run; frames looked at since it appeared, with this one |
+//! | `detections[].zones` | list of strings, optional | the zones it is in |
 //! | `omitted` | integer, optional | detections left out because a number was not finite, the box was empty, or the line would have been too long |
 //!
 //! `stats`: at a fixed interval.
@@ -64,6 +73,7 @@
 //! |---|---|---|
 //! | `window_ms` | number | time since the last `stats` |
 //! | `captured`, `frames` | integer | frames that came, frames looked at, in this window |
+//! | `gated` | integer, optional | frames among them in which nothing had moved |
 //! | `fps` | number | frames looked at per second |
 //! | `latency_ms` | object, optional | `p50`, `p95`, `p99` of the frames of this window |
 //! | `dropped` | object | frames dropped in this window, all causes |
@@ -88,26 +98,29 @@
 //! |---|---|---|
 //! | `schema` | string | as in `hello` |
 //! | `reason` | string | `end` (no more frames), `sigterm`, `sigint`, `error` (an `error` line before says which) |
-//! | `captured`, `frames`, `dropped`, `times_corrected` | | as in `stats`, over the whole run: captured = frames + the sum of dropped |
+//! | `captured`, `frames`, `gated`, `dropped`, `times_corrected` | | as in `stats`, over the whole run: captured = frames + the sum of dropped |
 //!
 //! ```json
-//! {"type":"hello","t":"2026-01-05T10:00:00.120Z","t_mono_us":8120000,"schema":"edge-rcnn/1","version":"0.1.0","run":"7f3a09c2","model":{"name":"zf-voc","architecture":"zf","sha256":"9c41"},"labels":["aeroplane","bicycle"],"source":"synthetic","live":true}
+//! {"type":"hello","t":"2026-01-05T10:00:00.120Z","t_mono_us":8120000,"schema":"edge-rcnn/1","version":"0.1.0","run":"7f3a09c2","model":{"name":"zf-voc","architecture":"zf","sha256":"9c41"},"labels":["aeroplane","bicycle"],"source":"synthetic","live":true,"kernels":"avx2","threads":4}
 //! {"type":"status","t":"2026-01-05T10:00:00.131Z","t_mono_us":8131000,"camera":"streaming","width":640,"height":480,"format":"yuyv","device":"/dev/video0","card":"USB Camera","fourcc":"YUYV","stride":1280,"fps":30.0}
 //! {"type":"status","t":"2026-01-05T10:00:01.000Z","t_mono_us":9000000,"camera":"lost","reason":"ENODEV","message":"/dev/video0: no more frames: ENODEV: the camera is gone","retry_ms":1000}
-//! {"type":"frame","t":"2026-01-05T10:00:02.034Z","t_mono_us":10034121,"seq":57,"frame":9,"latency_ms":212.4,"stage_ms":{"wait":5.3,"decode":1.2,"trunk":141.9,"emit":0.3},"scale":1.25,"proposals":300,"dropped":{"busy":5},"detections":[{"label":"person","class_id":15,"score":0.942,"box":[212.5,80.1,330.0,402.7]}]}
-//! {"type":"stats","t":"2026-01-05T10:00:10.120Z","t_mono_us":18120000,"window_ms":10000.0,"captured":300,"frames":47,"fps":4.7,"latency_ms":{"p50":210.0,"p95":226.1,"p99":241.7},"dropped":{"busy":252,"corrupt":1,"failed":0,"reader":0,"stop":0,"driver":0,"empty":0,"size":0,"not_jpeg":0,"cut_off":0},"rss_mb":96.2,"temp_c":61.5}
+//! {"type":"frame","t":"2026-01-05T10:00:02.034Z","t_mono_us":10034121,"seq":57,"frame":9,"latency_ms":212.4,"stage_ms":{"wait":5.3,"decode":1.2,"trunk":141.9,"emit":0.3},"scale":1.25,"proposals":300,"budget":{"ms":59.0,"step":9,"of":10,"reason":"start"},"dropped":{"busy":5},"detections":[{"label":"person","class_id":15,"score":0.942,"box":[212.5,80.1,330.0,402.7],"track":4,"age":7,"zones":["door"]}]}
+//! {"type":"frame","t":"2026-01-05T10:00:02.234Z","t_mono_us":10234121,"seq":63,"frame":10,"latency_ms":3.1,"stage_ms":{"wait":0.3,"decode":1.2,"emit":0.1},"scale":1.25,"proposals":0,"gated":true,"detections":[]}
+//! {"type":"status","t":"2026-01-05T10:00:05.131Z","t_mono_us":13131000,"reloaded":true,"model":{"name":"mine","architecture":"zf","sha256":"07d2"},"labels":["door"]}
+//! {"type":"stats","t":"2026-01-05T10:00:10.120Z","t_mono_us":18120000,"window_ms":10000.0,"captured":300,"frames":47,"gated":1,"fps":4.7,"latency_ms":{"p50":210.0,"p95":226.1,"p99":241.7},"dropped":{"busy":252,"corrupt":1,"failed":0,"reader":0,"stop":0,"driver":0,"empty":0,"size":0,"not_jpeg":0,"cut_off":0},"rss_mb":96.2,"temp_c":61.5}
 //! {"type":"error","t":"2026-01-05T10:00:11.020Z","t_mono_us":19020000,"message":"standard input: the last frame is cut off: 3 of its 460800 bytes came"}
-//! {"type":"bye","t":"2026-01-05T10:00:12.000Z","t_mono_us":20000000,"schema":"edge-rcnn/1","reason":"sigterm","captured":360,"frames":56,"dropped":{"busy":303,"corrupt":1,"failed":0,"reader":0,"stop":0,"driver":0,"empty":0,"size":0,"not_jpeg":0,"cut_off":0}}
+//! {"type":"bye","t":"2026-01-05T10:00:12.000Z","t_mono_us":20000000,"schema":"edge-rcnn/1","reason":"sigterm","captured":360,"frames":56,"gated":1,"dropped":{"busy":303,"corrupt":1,"failed":0,"reader":0,"stop":0,"driver":0,"empty":0,"size":0,"not_jpeg":0,"cut_off":0}}
 //! ```
 
 use std::io::{self, Write};
 use std::path::Path;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::json::{DetectionLine, Found, JsonLines, StageTimes, is_zero, rounded};
 use crate::clock::Moment;
+use crate::watch::{BudgetState, Object};
 
 /// Name and version of what is written here.
 pub const SCHEMA: &str = "edge-rcnn/1";
@@ -125,6 +138,26 @@ pub struct Hello {
     pub labels: Vec<String>,
     pub source: String,
     pub live: bool,
+    pub kernels: &'static str,
+    pub threads: usize,
+}
+
+/// What the numbers in detections are called.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Names {
+    /// Of classes; that of `class_id` 1 comes first.
+    pub labels: Vec<String>,
+    /// Of zones, in the order of the bits of [`Object::zones`].
+    pub zones: Vec<String>,
+}
+
+impl Names {
+    /// An object with the name of its class; none for a class the model does not have.
+    pub fn found(&self, object: &Object) -> Found<'_> {
+        let d = &object.detection;
+        let label = d.class_id.checked_sub(1).and_then(|i| self.labels.get(i)).map_or("", String::as_str);
+        Found { label, class_id: d.class_id, score: d.score, rect: d.rect }
+    }
 }
 
 /// Which model.
@@ -183,8 +216,11 @@ pub struct FrameLine<'a> {
     pub stage_ms: &'a [(&'a str, f64)],
     pub scale: f64,
     pub proposals: usize,
+    pub budget: Option<BudgetState>,
+    pub gated: bool,
     pub dropped: &'a [(&'a str, u64)],
-    pub found: &'a [Found<'a>],
+    pub objects: &'a [Object],
+    pub names: &'a Names,
     pub omitted: usize,
 }
 
@@ -195,11 +231,19 @@ pub struct StatsLine<'a> {
     pub window_ms: f64,
     pub captured: u64,
     pub frames: u64,
+    pub gated: u64,
     pub latency_ms: Option<[(&'static str, f64); 3]>,
     pub dropped: &'a [(&'a str, u64)],
     pub times_corrected: u64,
     pub rss_mb: Option<f64>,
     pub temp_c: Option<f64>,
+}
+
+impl StatsLine<'_> {
+    /// Frames looked at per second.
+    pub fn fps(&self) -> f64 {
+        self.frames as f64 * 1e3 / self.window_ms.max(1.0)
+    }
 }
 
 /// How it went altogether.
@@ -209,6 +253,7 @@ pub struct ByeLine<'a> {
     pub reason: &'a str,
     pub captured: u64,
     pub frames: u64,
+    pub gated: u64,
     pub dropped: &'a [(&'a str, u64)],
     pub times_corrected: u64,
 }
@@ -245,11 +290,17 @@ impl<W: Write> StreamLines<W> {
         self.lines.write(&Line::new("status", now, NotThere { camera, reason, message, retry_ms }))
     }
 
+    /// Configuration and model were read again.
+    pub fn reloaded(&mut self, now: Moment, model: &Model, labels: &[String]) -> io::Result<()> {
+        self.lines.write(&Line::new("status", now, Reloaded { reloaded: true, model, labels }))
+    }
+
     /// A frame was looked at.
     pub fn frame(&mut self, frame: &FrameLine<'_>) -> io::Result<()> {
-        let whole = frame.found.iter().filter_map(|f| DetectionLine::new(f, frame.width, frame.height));
-        let mut detections: Vec<DetectionLine<'_>> = whole.collect();
+        let mut detections = Detections { frame, most: usize::MAX };
+        let good = detections.good().count();
         loop {
+            let shown = good.min(detections.most);
             let body = FrameBody {
                 ts_src: frame.ts_src,
                 seq: frame.seq,
@@ -259,16 +310,18 @@ impl<W: Write> StreamLines<W> {
                 stage_ms: StageTimes(frame.stage_ms),
                 scale: rounded(frame.scale, 6),
                 proposals: frame.proposals,
-                dropped: Counted(frame.dropped),
+                budget: frame.budget.map(BudgetLine::from),
+                gated: frame.gated,
+                dropped: Occurred(frame.dropped),
                 detections: &detections,
-                omitted: frame.omitted + frame.found.len() - detections.len(),
+                omitted: frame.omitted + frame.objects.len() - shown,
             };
             let length = self.lines.encode(&Line::new("frame", frame.captured, body))?;
-            if length <= MAX_LINE || detections.is_empty() {
+            if length <= MAX_LINE || shown == 0 {
                 return self.lines.send();
             }
             // The worst go, by so many as are too many if all are alike, and one at least.
-            detections.truncate((detections.len() * MAX_LINE / length).min(detections.len() - 1));
+            detections.most = (shown * MAX_LINE / length).min(shown - 1);
         }
     }
 
@@ -278,7 +331,8 @@ impl<W: Write> StreamLines<W> {
             window_ms: rounded(stats.window_ms, 1),
             captured: stats.captured,
             frames: stats.frames,
-            fps: rounded(stats.frames as f64 * 1e3 / stats.window_ms.max(1.0), 2),
+            gated: stats.gated,
+            fps: rounded(stats.fps(), 2),
             latency_ms: stats.latency_ms.as_ref().map(|p| StageTimes(p)),
             dropped: Counted(stats.dropped),
             times_corrected: stats.times_corrected as usize,
@@ -297,9 +351,9 @@ impl<W: Write> StreamLines<W> {
 
     /// The end.
     pub fn bye(&mut self, now: Moment, bye: &ByeLine<'_>) -> io::Result<()> {
-        let ByeLine { reason, captured, frames, .. } = *bye;
+        let ByeLine { reason, captured, frames, gated, .. } = *bye;
         let times_corrected = bye.times_corrected as usize;
-        let rest = ByeBody { reason, captured, frames, dropped: Counted(bye.dropped), times_corrected };
+        let rest = ByeBody { reason, captured, frames, gated, dropped: Counted(bye.dropped), times_corrected };
         self.lines.write(&Line::new("bye", now, Schema { schema: SCHEMA, rest }))
     }
 }
@@ -309,7 +363,7 @@ impl<W: Write> StreamLines<W> {
 struct Line<T> {
     #[serde(rename = "type")]
     kind: &'static str,
-    t: String,
+    t: TimeOfDay,
     t_mono_us: u64,
     #[serde(flatten)]
     body: T,
@@ -317,7 +371,16 @@ struct Line<T> {
 
 impl<T> Line<T> {
     fn new(kind: &'static str, at: Moment, body: T) -> Self {
-        Self { kind, t: at.rfc3339(), t_mono_us: at.mono_us(), body }
+        Self { kind, t: TimeOfDay(at), t_mono_us: at.mono_us(), body }
+    }
+}
+
+/// As [`Moment::rfc3339`], without memory of its own.
+struct TimeOfDay(Moment);
+
+impl Serialize for TimeOfDay {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0.display())
     }
 }
 
@@ -347,6 +410,13 @@ struct NotThere<'a> {
 }
 
 #[derive(Serialize)]
+struct Reloaded<'a> {
+    reloaded: bool,
+    model: &'a Model,
+    labels: &'a [String],
+}
+
+#[derive(Serialize)]
 struct FrameBody<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     ts_src: Option<&'a str>,
@@ -358,11 +428,85 @@ struct FrameBody<'a> {
     stage_ms: StageTimes<'a>,
     scale: f64,
     proposals: usize,
-    #[serde(skip_serializing_if = "Counted::is_empty")]
-    dropped: Counted<'a>,
-    detections: &'a [DetectionLine<'a>],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    budget: Option<BudgetLine>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    gated: bool,
+    #[serde(skip_serializing_if = "Occurred::is_empty")]
+    dropped: Occurred<'a>,
+    detections: &'a Detections<'a>,
     #[serde(skip_serializing_if = "is_zero")]
     omitted: usize,
+}
+
+#[derive(Serialize)]
+struct BudgetLine {
+    ms: f64,
+    step: usize,
+    of: usize,
+    reason: &'static str,
+}
+
+impl From<BudgetState> for BudgetLine {
+    fn from(state: BudgetState) -> Self {
+        let BudgetState { limit_ms, step, of, reason } = state;
+        Self { ms: rounded(limit_ms, 2), step, of, reason: reason.name() }
+    }
+}
+
+/// The list of detections, put together while it is written.
+struct Detections<'a> {
+    frame: &'a FrameLine<'a>,
+    most: usize,
+}
+
+impl Detections<'_> {
+    /// The objects whose numbers are good.
+    fn good(&self) -> impl Iterator<Item = TrackedLine<'_>> {
+        let FrameLine { objects, names, width, height, .. } = *self.frame;
+        objects.iter().filter_map(move |object| {
+            let detection = DetectionLine::new(&names.found(object), width, height)?;
+            let (track, age) = (object.track.map(|t| t.id), object.track.map(|t| t.age));
+            Some(TrackedLine { detection, track, age, zones: ZoneNames { bits: object.zones, names } })
+        })
+    }
+}
+
+impl Serialize for Detections<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.good().take(self.most))
+    }
+}
+
+#[derive(Serialize)]
+struct TrackedLine<'a> {
+    #[serde(flatten)]
+    detection: DetectionLine<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    track: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    age: Option<u64>,
+    #[serde(skip_serializing_if = "ZoneNames::is_empty")]
+    zones: ZoneNames<'a>,
+}
+
+/// The zones of an object by name.
+struct ZoneNames<'a> {
+    bits: u64,
+    names: &'a Names,
+}
+
+impl ZoneNames<'_> {
+    fn is_empty(&self) -> bool {
+        self.bits == 0
+    }
+}
+
+impl Serialize for ZoneNames<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let zones = self.names.zones.iter().enumerate();
+        serializer.collect_seq(zones.filter(|(i, _)| self.bits >> i & 1 == 1).map(|(_, name)| name))
+    }
 }
 
 #[derive(Serialize)]
@@ -370,6 +514,8 @@ struct StatsBody<'a> {
     window_ms: f64,
     captured: u64,
     frames: u64,
+    #[serde(skip_serializing_if = "none")]
+    gated: u64,
     fps: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     latency_ms: Option<StageTimes<'a>>,
@@ -392,22 +538,38 @@ struct ByeBody<'a> {
     reason: &'a str,
     captured: u64,
     frames: u64,
+    #[serde(skip_serializing_if = "none")]
+    gated: u64,
     dropped: Counted<'a>,
     #[serde(skip_serializing_if = "is_zero")]
     times_corrected: usize,
 }
 
-/// Causes and how often.
-struct Counted<'a>(&'a [(&'a str, u64)]);
+/// `serde` wants a reference here.
+fn none(n: &u64) -> bool {
+    *n == 0
+}
 
-impl Counted<'_> {
+/// Causes and how often, without those that did not occur.
+struct Occurred<'a>(&'a [(&'a str, u64)]);
+
+impl Occurred<'_> {
     fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.0.iter().all(|(_, n)| *n == 0)
     }
 }
 
+impl Serialize for Occurred<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().copied().filter(|(_, n)| *n > 0))
+    }
+}
+
+/// Causes and how often.
+struct Counted<'a>(&'a [(&'a str, u64)]);
+
 impl Serialize for Counted<'_> {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.0.iter().copied())
     }
 }

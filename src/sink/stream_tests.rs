@@ -4,6 +4,9 @@ use serde_json::Value;
 
 use super::*;
 use crate::boxes::Rect;
+use crate::detector::Detection;
+use crate::watch::Track;
+use crate::watch::budget::Reason;
 
 /// Everything a run may say, in the order of the documentation.
 fn everything() -> Vec<String> {
@@ -13,14 +16,20 @@ fn everything() -> Vec<String> {
     let model = Model { name: "zf-voc".into(), architecture: "zf".into(), sha256: "9c41".into() };
     let labels = vec!["aeroplane".into(), "bicycle".into()];
     let run = "7f3a09c2".into();
-    lines.hello(now, &Hello { version: "0.1.0", run, model, labels, source: "synthetic".into(), live: true }).unwrap();
+    let (source, kernels) = ("synthetic".into(), "avx2");
+    let hello = Hello { version: "0.1.0", run, model, labels, source, live: true, kernels, threads: 4 };
+    lines.hello(now, &hello).unwrap();
     let (device, card, fourcc) = ("/dev/video0", "USB Camera", "YUYV".into());
     let camera = Some(CameraLine { device, card, fourcc, stride: 1280, fps: Some(30.0) });
     lines.streaming(now, &StreamingLine { width: 640, height: 480, format: "yuyv", camera }).unwrap();
     let retry = Duration::from_secs(1);
     lines.away(now, &AwayLine { lost: true, reason: "ENODEV", message: "gone", retry }).unwrap();
-    let found = [found("person")];
-    lines.frame(&frame(&found)).unwrap();
+    let (names, objects) = (names("person"), [object()]);
+    lines.frame(&frame(&names, &objects)).unwrap();
+    let stage_ms = [("wait", 0.3), ("decode", 1.2), ("emit", 0.1)];
+    let still = FrameLine { stage_ms: &stage_ms, budget: None, gated: true, dropped: &[], ..frame(&names, &[]) };
+    lines.frame(&still).unwrap();
+    lines.reloaded(now, &hello.model, &["door".into()]).unwrap();
     let causes = ["busy", "corrupt", "failed", "reader", "stop", "driver", "empty", "size", "not_jpeg", "cut_off"];
     let dropped = causes.map(|cause| (cause, 1));
     let times_corrected = 0;
@@ -30,6 +39,7 @@ fn everything() -> Vec<String> {
         window_ms: 1e4,
         captured: 300,
         frames: 47,
+        gated: 1,
         latency_ms,
         dropped: &dropped,
         times_corrected,
@@ -38,15 +48,23 @@ fn everything() -> Vec<String> {
     };
     lines.stats(now, &stats).unwrap();
     lines.error(now, "no").unwrap();
-    lines.bye(now, &ByeLine { reason: "end", captured: 1, frames: 0, dropped: &dropped, times_corrected }).unwrap();
+    lines
+        .bye(now, &ByeLine { reason: "end", captured: 1, frames: 0, gated: 1, dropped: &dropped, times_corrected })
+        .unwrap();
     String::from_utf8(out).unwrap().lines().map(str::to_owned).collect()
 }
 
-fn found(label: &str) -> Found<'_> {
-    Found { label, class_id: 15, score: 0.942, rect: Rect { x1: 212.5, y1: 80.1, x2: 330.0, y2: 402.7 } }
+fn names(label: &str) -> Names {
+    Names { labels: vec![label.into(); 15], zones: vec!["street".into(), "door".into()] }
 }
 
-fn frame<'a>(found: &'a [Found<'a>]) -> FrameLine<'a> {
+fn object() -> Object {
+    let rect = Rect { x1: 212.5, y1: 80.1, x2: 330.0, y2: 402.7 };
+    let detection = Detection { class_id: 15, score: 0.942, rect };
+    Object { detection, zones: 0b10, track: Some(Track { id: 4, age: 7 }) }
+}
+
+fn frame<'a>(names: &'a Names, objects: &'a [Object]) -> FrameLine<'a> {
     FrameLine {
         captured: Moment::default(),
         ts_src: None,
@@ -59,8 +77,11 @@ fn frame<'a>(found: &'a [Found<'a>]) -> FrameLine<'a> {
         stage_ms: &[("wait", 5.3), ("decode", 1.2), ("trunk", 141.9), ("emit", 0.3)],
         scale: 1.25,
         proposals: 300,
-        dropped: &[("busy", 5)],
-        found,
+        budget: Some(BudgetState { limit_ms: 59.0, step: 9, of: 10, reason: Reason::Start }),
+        gated: false,
+        dropped: &[("busy", 5), ("corrupt", 0)],
+        objects,
+        names,
         omitted: 0,
     }
 }
@@ -107,9 +128,9 @@ fn every_line_starts_with_type_and_both_times() {
 
 #[test]
 fn a_line_that_would_be_too_long_leaves_out_the_worst_detections_and_counts_them() {
-    let many = vec![found("a rather long label with \"quotes\" and \u{1} in it"); 5000];
+    let names = names("a rather long label with \"quotes\" and \u{1} in it");
     let mut out = Vec::new();
-    StreamLines::new(&mut out).frame(&frame(&many)).unwrap();
+    StreamLines::new(&mut out).frame(&frame(&names, &vec![object(); 5000])).unwrap();
     assert!((MAX_LINE / 2..=MAX_LINE).contains(&out.len()), "{}", out.len());
     let value: Value = serde_json::from_slice(&out).unwrap();
     let kept = value["detections"].as_array().unwrap().len();
@@ -119,8 +140,13 @@ fn a_line_that_would_be_too_long_leaves_out_the_worst_detections_and_counts_them
 #[test]
 fn what_has_no_value_is_left_out() {
     let mut out = Vec::new();
-    StreamLines::new(&mut out).frame(&FrameLine { dropped: &[], latency_ms: 1.0, ..frame(&[]) }).unwrap();
+    let names = Names::default();
+    let line = FrameLine { dropped: &[("busy", 0)], budget: None, latency_ms: 1.0, ..frame(&names, &[]) };
+    StreamLines::new(&mut out).frame(&line).unwrap();
     let text = String::from_utf8(out).unwrap();
     assert!(text.contains("\"detections\":[]"));
-    assert!(!["dropped", "omitted", "path", "null"].iter().any(|name| text.contains(name)), "{text}");
+    assert!(
+        !["dropped", "omitted", "path", "null", "budget", "gated"].iter().any(|name| text.contains(name)),
+        "{text}"
+    );
 }

@@ -123,6 +123,11 @@ pub trait Source: Send {
     fn endless(&self) -> bool {
         self.live()
     }
+    /// True if it may wait for a frame for ever without anything being wrong, and without calling [`Stop::tick`]: a pipe
+    /// into which nobody writes.
+    fn patient(&self) -> bool {
+        false
+    }
     /// Waits for the next frame and puts it into `frame`. An error is the end.
     fn next(&mut self, frame: &mut Frame) -> Result<Next, SourceError>;
 }

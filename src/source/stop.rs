@@ -1,7 +1,7 @@
 //! The wish to stop, as a flag that a signal handler can set and every wait of ours looks at.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::clock::Clock;
@@ -14,6 +14,7 @@ const LONGEST_WAIT: Duration = Duration::from_millis(50);
 pub struct Stop {
     signal: Arc<AtomicUsize>,
     asked: Arc<AtomicBool>,
+    ticks: Arc<AtomicU64>,
 }
 
 impl Stop {
@@ -42,6 +43,17 @@ impl Stop {
         self.signal().is_some()
     }
 
+    /// A sign of life from a source that waits: a watchdog ends a program that gives none. Every wait of
+    /// [`wait`](Self::wait) is one.
+    pub fn tick(&self) {
+        self.ticks.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Signs of life so far.
+    pub fn ticks(&self) -> u64 {
+        self.ticks.load(Ordering::Relaxed)
+    }
+
     /// Waits for so long; false if somebody asked to stop meanwhile.
     pub fn wait(&self, time: Duration, clock: &dyn Clock) -> bool {
         let end = clock.now().mono + time;
@@ -50,6 +62,7 @@ impl Stop {
             if self.is_set() || left.is_zero() {
                 return !self.is_set();
             }
+            self.tick();
             clock.sleep(left.min(LONGEST_WAIT));
         }
     }

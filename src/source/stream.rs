@@ -156,6 +156,10 @@ impl Source for Stream {
         self.live
     }
 
+    fn patient(&self) -> bool {
+        true
+    }
+
     fn endless(&self) -> bool {
         self.live || self.again.is_some()
     }

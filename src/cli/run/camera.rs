@@ -13,7 +13,7 @@ use super::super::super::Failure;
 use super::{Format, failure};
 
 /// What only cameras have.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Camera")]
 pub struct Args {
     /// Set a control of the camera at each opening, in the order given; `edge-rcnn cameras` lists them

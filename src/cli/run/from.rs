@@ -14,14 +14,29 @@ use super::super::inputs::{Input, gather};
 /// Size and rate of the synthetic source.
 const SYNTHETIC: ((usize, usize), f64) = ((640, 480), 30.0);
 
+/// Keys of the settings below: a run keeps them for its life.
+pub const KEYS: &[&str] = &[
+    "source",
+    "format",
+    "size",
+    "fps",
+    "loop",
+    "every_frame",
+    "recursive",
+    "set",
+    "camera_timeout",
+    "require_camera",
+    "exit_on_lost",
+];
+
 /// Where frames come from.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Source")]
 pub struct Args {
     /// A camera (/dev/video0, or a link of /dev/v4l/by-id, which stays when numbers change), "-" for standard input,
     /// "synthetic" for drawn frames, a folder of pictures, a picture, a Y4M or motion JPEG file
     #[arg(long, value_name = "SOURCE")]
-    source: String,
+    source: Option<String>,
     /// What the bytes of a file or of standard input are [default: Y4M or motion JPEG, told from the first byte], or what
     /// the camera is to give [default: what is cheapest to decode at that size and rate]
     #[arg(long, value_name = "FORMAT")]
@@ -87,15 +102,25 @@ impl Format {
     }
 }
 
+impl Args {
+    /// Size of the frames as far as it is known before the first one.
+    pub fn frame_size(&self) -> (usize, usize) {
+        self.size.unwrap_or(SYNTHETIC.0)
+    }
+}
+
 /// Opens the source.
 pub fn open(args: &Args, context: &Context) -> Result<Box<dyn Source>, Failure> {
     let context = context.clone();
-    let path = Path::new(&args.source);
+    let Some(source) = args.source.as_deref() else {
+        return Err(Failure::usage("no source; give one with --source, or as `source = …` in the file of --config"));
+    };
+    let path = Path::new(source);
     if camera::is_camera(path) {
         return camera::open(path, (args.size, args.fps, args.format), &args.camera, context);
     }
     let framing = framing(args)?;
-    match args.source.as_str() {
+    match source {
         "synthetic" => {
             let (width, height) = args.size.unwrap_or(SYNTHETIC.0);
             let source = Synthetic::new(width, height, args.fps.unwrap_or(SYNTHETIC.1), context);
@@ -161,7 +186,8 @@ fn pictures(path: &Path, recursive: bool) -> Result<Vec<PathBuf>, Failure> {
     Ok(paths)
 }
 
-fn failure(error: SourceError) -> Failure {
+/// Wrong settings are wrong usage; the rest depends on whether there is anything.
+pub fn failure(error: SourceError) -> Failure {
     match error {
         SourceError::Setting { name, value, reason } => Failure::usage(format!("--{name} {value}: {reason}")),
         e if e.is_missing() => Failure::missing(e),

@@ -218,6 +218,8 @@ impl Source for Camera {
 
     fn next(&mut self, frame: &mut Frame) -> Result<Next, SourceError> {
         while !self.context.stop.is_set() {
+            // However long the camera is away, this goes on; it is what a watchdog wants to know.
+            self.context.stop.tick();
             let news = match &self.state {
                 State::Closed(due) => self.try_again(*due),
                 State::Open(open) => {
