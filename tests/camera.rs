@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, Once};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use edge_rcnn::clock::{Clock, SystemClock};
+use edge_rcnn::clock::Clock;
 use edge_rcnn::detector::{Detected, DetectorError};
 use edge_rcnn::frame::{Layout, Picture};
 use edge_rcnn::pipeline::{self, Cause, Extras, Parts, RunError, Settings, Summary};
@@ -404,17 +404,17 @@ fn a_wish_to_stop_ends_every_wait() {
     assert!(stage.now() - before < Duration::from_millis(60));
 }
 
-/// A detector that takes its time and finds nothing.
-struct Slow(Duration);
+/// A detector that finds nothing, and whatever else a test wants it to do meanwhile.
+struct Eye<F>(F);
 
-impl Look for Slow {
+impl<F: FnMut() + Send> Look for Eye<F> {
     fn look(&mut self, _: &Picture) -> Result<Detected, DetectorError> {
-        thread::sleep(self.0);
+        (self.0)();
         Ok(Detected::default())
     }
 }
 
-/// Lines, to be read when the run is over.
+/// Lines, to be read while they are written.
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);
 
@@ -428,9 +428,34 @@ impl std::io::Write for Lines {
     }
 }
 
+impl Lines {
+    fn all(&self) -> Vec<Value> {
+        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// Waits until so many frames have been written, so that none of them is dropped however busy the machine is.
+    fn wait_for_frames(&self, count: usize) {
+        wait_until(|| self.all().iter().filter(|line| line["type"] == "frame").count() >= count);
+    }
+}
+
+/// Waits for another thread; a test that waits in vain fails at what it asserts next.
+fn wait_until(mut there: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !there() && started.elapsed() < Duration::from_secs(60) {
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
 /// The whole way from a camera to lines.
-fn run(camera: Camera, clock: Arc<dyn Clock>, stop: Stop, look: Slow) -> (Result<Summary, RunError>, Vec<Value>) {
-    let lines = Lines::default();
+fn run(
+    camera: Camera,
+    clock: Arc<dyn Clock>,
+    stop: Stop,
+    look: impl Look + 'static,
+    lines: &Lines,
+) -> (Result<Summary, RunError>, Vec<Value>) {
     let out = Box::new(lines.clone());
     let (watcher, extras) = (Watcher::new(Box::new(look)), Extras::default());
     let parts = Parts { source: Box::new(camera), watcher, out, clock, stop, extras };
@@ -439,52 +464,50 @@ fn run(camera: Camera, clock: Arc<dyn Clock>, stop: Stop, look: Slow) -> (Result
     let hello = Hello { version: "0", run, model, labels: vec![], source, live: true, kernels: "", threads: 1 };
     let settings = Settings { stats_every: Duration::from_secs(3600), only_detections: false };
     let end = pipeline::run(parts, hello, settings);
-    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
-    (end, text.lines().map(|line| serde_json::from_str(line).unwrap()).collect())
+    (end, lines.all())
 }
 
 #[test]
 fn the_stream_tells_each_change_once_and_each_opening_before_its_first_frame() {
-    let stop = Stop::default();
-    let (clock, stopper) = (SimulatedClock::new(), stop.clone());
-    let driver = SimulatedDriver::new(&clock, move |attempt| match attempt {
-        0 => Err(EBUSY),
-        1 | 3 => does(|asked| match asked {
-            // Time for inference, so that nothing of these few frames is dropped.
-            0..5 => {
-                thread::sleep(Duration::from_millis(20));
-                Step::Frame
+    let (stop, lines) = (Stop::default(), Lines::default());
+    let (clock, stopper, written) = (SimulatedClock::new(), stop.clone(), lines.clone());
+    let driver = SimulatedDriver::new(&clock, move |attempt| {
+        let written = written.clone();
+        match attempt {
+            0 => Err(EBUSY),
+            1 | 3 => does(move |asked| match asked {
+                0..3 => Step::Frame,
+                3 => {
+                    // The first opening has written something before it is over, and so has the second.
+                    wait_until(|| written.all().iter().filter(|l| l["camera"] == "streaming").count() * 2 > attempt);
+                    Step::Bytes(vec![])
+                }
+                _ => Step::Error(ENODEV),
+            }),
+            2 => Err(ENOENT),
+            _ => {
+                // The second loss is told before the end.
+                wait_until(|| written.all().iter().filter(|line| line["camera"] == "lost").count() == 2);
+                stopper.set(15);
+                Err(ENOENT)
             }
-            5 => Step::Bytes(vec![]),
-            _ => Step::Error(ENODEV),
-        }),
-        2 => Err(ENOENT),
-        _ => {
-            thread::sleep(Duration::from_millis(50));
-            stopper.set(15);
-            Err(ENOENT)
         }
     });
     let context = Context { clock: Arc::clone(&clock) as Arc<dyn Clock>, stop: stop.clone() };
     let camera = Camera::new(Wanted::new("x"), Box::new(driver), CameraOptions::default(), context);
-    let (end, lines) = run(camera, clock, stop, Slow(Duration::ZERO));
+    let (end, lines) = run(camera, clock, stop, Eye(|| ()), &lines);
     let summary = end.unwrap();
     assert_eq!(summary.captured, summary.frames + summary.dropped.total(), "{summary:?}");
     assert_eq!(summary.dropped.of(Cause::Empty), 2);
 
-    let mut story: Vec<String> = lines
-        .iter()
-        .filter(|line| line["type"] == "status" || line["type"] == "frame")
-        .map(|line| match line["type"] == "frame" {
-            true => "frame".to_owned(),
-            false => format!("{} {}", line["camera"].as_str().unwrap(), line["reason"].as_str().unwrap_or_default()),
-        })
-        .collect();
-    story.dedup();
-    let opened = ["streaming ", "frame"];
-    let told = ["waiting EBUSY", opened[0], opened[1], "lost ENODEV", "waiting ENOENT", opened[0], opened[1]];
-    assert_eq!(story[..7], told, "{story:?}");
-    assert_eq!(story[7], "lost ENODEV");
+    let status = lines.iter().filter(|line| line["type"] == "status");
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let story: Vec<String> = status.map(|line| text(&line["camera"]) + " " + &text(&line["reason"])).collect();
+    let told = ["waiting EBUSY", "streaming ", "lost ENODEV", "waiting ENOENT", "streaming ", "lost ENODEV"];
+    assert_eq!(story, told);
+    // Right before its first frame; a frame that was being looked at may follow the loss.
+    let openings = lines.windows(2).filter(|pair| pair[0]["camera"] == "streaming");
+    assert!(openings.clone().count() == 2 && openings.clone().all(|pair| pair[1]["type"] == "frame"), "{lines:?}");
 
     let streaming: Vec<&Value> = lines.iter().filter(|line| line["camera"] == "streaming").collect();
     assert_eq!((&streaming[0]["fourcc"], &streaming[0]["fps"]), (&"YUYV".into(), &25.0.into()));
@@ -496,12 +519,13 @@ fn the_stream_tells_each_change_once_and_each_opening_before_its_first_frame() {
 
 #[test]
 fn frames_lost_by_the_driver_are_drops_of_the_frame_after_them() {
-    let stop = Stop::default();
-    let (clock, stopper) = (SimulatedClock::new(), stop.clone());
+    let (stop, lines) = (Stop::default(), Lines::default());
+    let (clock, stopper, written) = (SimulatedClock::new(), stop.clone(), lines.clone());
     let driver = SimulatedDriver::new(&clock, move |_| {
-        let stopper = stopper.clone();
+        let (stopper, written) = (stopper.clone(), written.clone());
         does(move |asked| {
-            thread::sleep(Duration::from_millis(20));
+            // The fifth is of no use.
+            written.wait_for_frames(asked as usize - usize::from(asked > 4));
             match asked {
                 3 => Step::After(4),
                 4 => Step::Bytes(vec![1, 2, 3]),
@@ -516,7 +540,7 @@ fn frames_lost_by_the_driver_are_drops_of_the_frame_after_them() {
     });
     let context = Context { clock: Arc::clone(&clock) as Arc<dyn Clock>, stop: stop.clone() };
     let camera = Camera::new(Wanted::new("x"), Box::new(driver), CameraOptions::default(), context);
-    let (end, lines) = run(camera, clock, stop, Slow(Duration::ZERO));
+    let (end, lines) = run(camera, clock, stop, Eye(|| ()), &lines);
     let summary = end.unwrap();
     assert_eq!((summary.captured, summary.frames), (12, 7), "{summary:?}");
     assert_eq!((summary.dropped.of(Cause::Driver), summary.dropped.of(Cause::Size)), (4, 1));
@@ -537,29 +561,43 @@ fn a_loss_with_exit_on_lost_ends_the_run_as_unavailable() {
     let context = Context { clock: Arc::clone(&clock) as Arc<dyn Clock>, stop: stop.clone() };
     let options = CameraOptions { exit_on_lost: true, ..CameraOptions::default() };
     let camera = Camera::new(Wanted::new("x"), Box::new(driver), options, context);
-    let (end, lines) = run(camera, clock, stop, Slow(Duration::ZERO));
+    let (end, lines) = run(camera, clock, stop, Eye(|| ()), &Lines::default());
     assert!(matches!(end, Err(RunError::Unavailable(_))), "{end:?}");
     assert_eq!(lines.last().unwrap()["reason"], "error");
 }
 
 #[test]
 fn case_09_with_inference_five_times_slower_than_the_camera_frames_are_fresh() {
+    const LOOKS: usize = 20;
+    // Looks begun, frames asked for: the camera and the detector go by each other's pace instead of that of the machine.
+    let (begun, asked_for) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let stop = Stop::default();
-    let mut driver = SimulatedDriver::new(&SimulatedClock::new(), |_| does(|_| Step::Frame));
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    driver.clock = Arc::clone(&clock);
-    let context = Context { clock: Arc::clone(&clock), stop: stop.clone() };
-    let camera = Camera::new(Wanted::new("x"), Box::new(driver), CameraOptions::default(), context);
-    let stopper = stop.clone();
-    thread::spawn(move || {
-        thread::sleep(Duration::from_secs(2));
-        stopper.set(15);
+    let (clock, stopper) = (SimulatedClock::new(), stop.clone());
+    let (looks, frames) = (Arc::clone(&begun), Arc::clone(&asked_for));
+    let driver = SimulatedDriver::new(&clock, move |_| {
+        let (looks, frames) = (Arc::clone(&looks), Arc::clone(&frames));
+        does(move |asked| {
+            frames.store(asked as usize + 1, Ordering::SeqCst);
+            // Five frames while a look lasts; then the detector takes one before the next comes.
+            wait_until(|| 5 * looks.load(Ordering::SeqCst) >= asked as usize);
+            Step::Frame
+        })
     });
-    let (end, lines) = run(camera, clock, stop, Slow(5 * PERIOD));
+    let eye = Eye(move || {
+        let look = begun.fetch_add(1, Ordering::SeqCst) + 1;
+        // The camera asks for the one after the fifth when that has been handed on.
+        wait_until(|| asked_for.load(Ordering::SeqCst) > 5 * look + 1);
+        if look == LOOKS {
+            stopper.set(15);
+        }
+    });
+    let context = Context { clock: Arc::clone(&clock) as Arc<dyn Clock>, stop: stop.clone() };
+    let camera = Camera::new(Wanted::new("x"), Box::new(driver), CameraOptions::default(), context);
+    let (end, lines) = run(camera, clock, stop, eye, &Lines::default());
     let summary = end.unwrap();
     assert_eq!(summary.captured, summary.frames + summary.dropped.total());
-    assert!(summary.dropped.of(Cause::Busy) > 2 * summary.frames, "{summary:?}");
-    let waits = lines.iter().filter_map(|line| line["stage_ms"]["wait"].as_f64());
-    let oldest = waits.fold(0.0, f64::max);
-    assert!(oldest < 2.0 * PERIOD.as_secs_f64() * 1e3, "a frame was {oldest} ms old");
+    assert!(summary.dropped.of(Cause::Busy) >= 4 * (LOOKS as u64 - 2), "{summary:?}");
+    let waits: Vec<f64> = lines.iter().filter_map(|line| line["stage_ms"]["wait"].as_f64()).collect();
+    let oldest = waits.iter().copied().fold(0.0, f64::max);
+    assert!(waits.len() >= LOOKS - 2 && oldest < 2.0 * PERIOD.as_secs_f64() * 1e3, "a frame was {oldest} ms old");
 }

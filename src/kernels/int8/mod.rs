@@ -15,7 +15,7 @@
 //!
 //! [`Rescale`] and [`QuantConv`] are that definition. A fully connected layer is a 1×1 convolution whose pixels are the RoIs.
 //! Maps are channels-last. Multiplying `zero` into the bias and padding with it leaves only `Σ weight · x` for the inner
-//! loop ([`dot`]).
+//! loop (`dot`).
 
 mod conv;
 mod dot;

@@ -1,7 +1,7 @@
 //! Quantised models: what the numbers of a network are in 8 bits, and how they are made of real ones.
 //!
 //! [`Quantized`] holds, for each layer, i8 weights with a scale for each output and i32 biases at the scale of the sums; and
-//! for each map between layers ([`dataflow`]) one scale and zero point. The arithmetic on them is that of
+//! for each map between layers (`dataflow`) one scale and zero point. The arithmetic on them is that of
 //! [`kernels::int8`](crate::kernels::int8); on disk it is standard QDQ ONNX. [`quantize`] makes it of real weights and the
 //! ranges that a calibration has seen.
 //!
