@@ -87,14 +87,18 @@ pub fn resume(path: &Path, params: &mut Params, fingerprint: u64) -> Result<u64,
 }
 
 /// Takes over the values of a checkpoint of any run, as far as name and shape fit: how a detector starts from a
-/// pre-trained trunk.
-pub fn initialise(path: &Path, params: &mut Params) -> Result<(), TrainError> {
+/// pre-trained trunk. Returns the names of the tensors that were not in it and stay as they are.
+pub fn initialise(path: &Path, params: &mut Params) -> Result<Vec<String>, TrainError> {
     let saved = read(path)?;
+    let mut fresh = Vec::new();
     for (name, p) in params.iter_mut() {
         match saved.tensors.get(name) {
             Some(value) if value.size() == p.value.size() => no_grad(|| p.value.copy_(value)),
-            _ => log::info!("{name}: not in {}, starts fresh", path.display()),
+            _ => {
+                log::info!("{name}: not in {}, starts fresh", path.display());
+                fresh.push(name.to_owned());
+            }
         }
     }
-    Ok(())
+    Ok(fresh)
 }

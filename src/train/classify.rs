@@ -72,7 +72,9 @@ pub fn run(options: &ClassifyOptions, config: NetConfig, device: Device) -> Resu
     net.add_classifier(data.classes.len());
     match &options.init {
         Some(bundle) if bundle.is_dir() => start_from_bundle(&mut net, bundle, &data, options)?,
-        Some(other) => checkpoint::initialise(other, &mut net.params)?,
+        Some(other) => {
+            checkpoint::initialise(other, &mut net.params)?;
+        }
         None => {}
     }
     let per_epoch = (data.samples.len() / options.batch).max(1) as u64;
@@ -188,12 +190,13 @@ fn pictures(pixels: &[u8], side: usize, device: Device) -> Tensor {
 
 fn classify(net: &Net, pictures: &Tensor, mode: Mode) -> Tensor {
     let p = net.config.arch.pool_size as i64;
-    let map = net.trunk(pictures, mode);
+    let pass = net.pass(mode);
+    let map = pass.trunk(pictures);
     let pooled = map.adaptive_max_pool2d([p, p]).0.contiguous().flatten(1, -1);
     // Thousands of activations of size one would make the classifier's rows learn far faster than everything below
     // them; scaled down, one learning rate fits all layers.
-    let features = net.fc(&pooled, mode) * FEATURE_SCALE;
-    net.output(&features, "fc8")
+    let features = pass.fc(&pooled) * FEATURE_SCALE;
+    pass.output(&features, "fc8")
 }
 
 fn correct(scores: &Tensor, labels: &Tensor) -> f64 {

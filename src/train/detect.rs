@@ -14,6 +14,7 @@ use tch::{Device, Tensor, no_grad};
 use super::feed::{self, FeedOptions, Sample};
 use super::methods::Measure;
 use super::net::{Mode, Net};
+use super::pass::Pass;
 use super::roi::{roi_pool_tensor, to_vec};
 use super::sgd::{Schedule, Sgd};
 use super::targets::{HeadSampling, RpnSampling, head_targets, rpn_targets};
@@ -114,6 +115,8 @@ pub fn run(
         let (mut grad_norm, mut since) = (0.0f64, 0u64);
         for iter in start..phase.iterations {
             tch::manual_seed((phase.feed.seed ^ iter.wrapping_mul(0x9e37_79b9)) as i64);
+            let pass = net.pass(Mode::Finetune);
+            let mut losses_of_iteration = Vec::new();
             for part in 0..phase.pictures {
                 let sample = match samples.recv() {
                     Ok(sample) => sample?,
@@ -121,14 +124,16 @@ pub fn run(
                 };
                 let step = iter * phase.pictures + part;
                 let mut rng = ChaCha8Rng::seed_from_u64(phase.feed.seed.wrapping_mul(131) ^ step);
-                let losses = picture_losses(net, &sample, proposals, phase, &mut rng);
+                let losses = picture_losses(&pass, &sample, proposals, phase, &mut rng);
                 for (sum, loss) in sums.iter_mut().zip(&losses.parts) {
                     *sum += loss.as_ref().map_or(0.0, |l| l.double_value(&[])) / phase.pictures as f64;
                 }
-                // A picture too small for any anchor or RoI teaches nothing.
-                if let Some(total) = losses.parts.into_iter().flatten().reduce(|a, b| a + b) {
-                    (total / phase.pictures as f64).backward();
-                }
+                losses_of_iteration.extend(losses.parts.into_iter().flatten());
+            }
+            drop(pass);
+            // A picture too small for any anchor or RoI teaches nothing.
+            if let Some(total) = losses_of_iteration.into_iter().reduce(|a, b| a + b) {
+                (total / phase.pictures as f64).backward();
             }
             let lr = phase.schedule.rate(iter, phase.iterations);
             grad_norm += phase.sgd.step(&mut net.params, lr);
@@ -186,12 +191,19 @@ fn rows(of: &[[f32; 4]], device: Device) -> Tensor {
     Tensor::from_slice(of.as_flattened()).view([-1, 4]).to_device(device)
 }
 
-fn picture_losses(net: &Net, sample: &Sample, proposals: &Proposals, phase: &Phase, rng: &mut ChaCha8Rng) -> Losses {
+fn picture_losses(
+    pass: &Pass<'_>,
+    sample: &Sample,
+    proposals: &Proposals,
+    phase: &Phase,
+    rng: &mut ChaCha8Rng,
+) -> Losses {
+    let net = pass.net();
     let device = net.params.device();
     let mut parts = [const { None }; 4];
-    let map = net.trunk(&input_tensor(sample, device), Mode::Finetune);
+    let map = pass.trunk(&input_tensor(sample, device));
     let live = phase.learn != Learn::Head || matches!(proposals, Proposals::Live);
-    let rpn = live.then(|| net.rpn(&map));
+    let rpn = live.then(|| pass.rpn(&map));
 
     if let Some((scores, deltas)) = rpn.as_ref().filter(|_| phase.learn != Learn::Head) {
         let size = map.size();
@@ -218,8 +230,8 @@ fn picture_losses(net: &Net, sample: &Sample, proposals: &Proposals, phase: &Pha
     let t = head_targets(&boxes, &sample.objects, &phase.head, rng);
     if !t.rois.is_empty() {
         let pooled = roi_pool_tensor(&map, &t.rois, 1.0 / FEATURE_STRIDE as f32, net.config.arch.pool_size);
-        let x = net.fc(&pooled, Mode::Finetune);
-        let (scores, deltas) = (net.output(&x, "cls_score"), net.output(&x, "bbox_pred"));
+        let x = pass.fc(&pooled);
+        let (scores, deltas) = (pass.output(&x, "cls_score"), pass.output(&x, "bbox_pred"));
         let (class, boxes) =
             losses::head_loss(&scores, &indices(&t.classes, device), &deltas, &rows(&t.deltas, device));
         parts[2] = Some(class);

@@ -32,15 +32,33 @@ pub struct Sample {
     pub objects: Vec<(BBox, usize)>,
 }
 
+/// A stretch of a run whose pictures have the same choice of sizes. Small pictures first make cheap iterations while
+/// the features are still rough.
+#[derive(Debug, Clone)]
+pub struct Stage {
+    /// Shorter sides to draw from.
+    pub scales: Vec<u32>,
+    /// The first step (picture) after it.
+    pub until: u64,
+}
+
 /// What the feeder needs to know.
 #[derive(Debug, Clone)]
 pub struct FeedOptions {
-    /// Shorter sides to draw from.
-    pub scales: Vec<u32>,
+    /// The stages in order; the last one goes on for as long as the run does.
+    pub stages: Vec<Stage>,
     /// Mirror half of the pictures.
     pub flip: bool,
     /// Seed.
     pub seed: u64,
+}
+
+impl FeedOptions {
+    /// Shorter sides to draw from at a step.
+    fn scales_at(&self, step: u64) -> &[u32] {
+        let stage = self.stages.iter().find(|s| step < s.until).or(self.stages.last());
+        stage.map_or(&[], |s| &s.scales)
+    }
 }
 
 /// Indices of pictures with at least one object to learn.
@@ -53,7 +71,11 @@ fn load(data: &Dataset, index: usize, options: &FeedOptions, step: u64) -> Resul
     let mut rng = ChaCha8Rng::seed_from_u64(options.seed.rotate_left(32) ^ step);
     let record = &data.images[index];
     let picture = Picture::open(&record.path).map_err(|e| TrainError::Config(e.to_string()))?;
-    let short = options.scales[rng.random_range(0..options.scales.len())];
+    let scales = options.scales_at(step);
+    if scales.is_empty() {
+        return Err(TrainError::Config("no scale to train at: --scales is empty".into()));
+    }
+    let short = scales[rng.random_range(0..scales.len())];
     let flipped = options.flip && rng.random_range(0..2) == 1;
     let mut blob = Blob::default();
     let scaling = Scaling { short, long_max: short * 5 / 3 };
@@ -96,4 +118,17 @@ pub fn start<'scope, 'env>(
         }
     });
     rx
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stages_follow_each_other_and_the_last_one_goes_on() {
+        let stage = |scales: &[u32], until| Stage { scales: scales.to_vec(), until };
+        let options = FeedOptions { stages: vec![stage(&[200, 300], 5), stage(&[600], 8)], flip: false, seed: 0 };
+        let seen: Vec<usize> = [0, 4, 5, 7, 8, 100].map(|step| options.scales_at(step).len()).to_vec();
+        assert_eq!(seen, [2, 2, 1, 1, 1, 1]);
+    }
 }

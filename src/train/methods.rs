@@ -10,7 +10,7 @@ use tch::{Tensor, no_grad};
 
 use super::TrainError;
 use super::detect::{self, Learn, Phase, Proposals, live_proposals};
-use super::feed::{self, FeedOptions};
+use super::feed::{self, FeedOptions, Stage};
 use super::net::{Mode, Net};
 use crate::boxes::BBox;
 use crate::eval::{Dataset, ImageRecord};
@@ -93,7 +93,10 @@ pub fn train(
 
 /// The proposals of every picture of a data set, in pixels of the original picture.
 fn propose_all(net: &Net, data: &Dataset, phase: &Phase) -> Result<Vec<Vec<BBox>>, TrainError> {
-    let options = FeedOptions { flip: false, scales: phase.feed.scales[..1].to_vec(), seed: 0 };
+    // At one size, that which training ends with.
+    let mut last: Vec<Stage> = phase.feed.stages.last().cloned().into_iter().collect();
+    last.iter_mut().for_each(|stage| stage.scales.truncate(1));
+    let options = FeedOptions { flip: false, stages: last, seed: 0 };
     let all: Vec<usize> = (0..data.images.len()).collect();
     let mut out = vec![Vec::new(); data.images.len()];
     std::thread::scope(|scope| {
@@ -101,8 +104,9 @@ fn propose_all(net: &Net, data: &Dataset, phase: &Phase) -> Result<Vec<Vec<BBox>
         for sample in samples {
             let sample = sample?;
             let boxes = no_grad(|| {
-                let map: Tensor = net.trunk(&detect::input_tensor(&sample, net.params.device()), Mode::Eval);
-                let (scores, deltas) = net.rpn(&map);
+                let pass = net.pass(Mode::Eval);
+                let map: Tensor = pass.trunk(&detect::input_tensor(&sample, net.params.device()));
+                let (scores, deltas) = pass.rpn(&map);
                 live_proposals(&scores, &deltas, &sample, &phase.anchors)
             });
             out[sample.picture] = boxes.iter().map(|b| b.scaled(1.0 / sample.scale)).collect();

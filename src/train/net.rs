@@ -1,8 +1,5 @@
-//! The network under training, built from its [`Architecture`].
-//!
-//! Parameters are f32; the arithmetic of convolutions and fully connected layers runs in [`NetConfig::precision`]
-//! (bf16 halves the time on processors that have it). Convolution inputs are kept in channels-last order, which is
-//! what the CPU library's kernels want.
+//! The network under training, built from its [`Architecture`]: its parameters, where they come from and what they are
+//! exported as. What it computes is a [`Pass`].
 //!
 //! With `batch_norm`, each trunk convolution and each hidden fc layer is followed by batch normalisation: live
 //! statistics while a trunk is pre-trained, frozen ones while a detector is trained; export folds them into weight
@@ -12,9 +9,10 @@ use tch::{Device, Kind, Tensor};
 
 use super::batch_norm::BatchNorm;
 use super::params::{Params, Role};
+use super::pass::Pass;
 use super::roi::to_vec;
 use crate::boxes::AnchorSpec;
-use crate::model::arch::{Architecture, Layer, LrnRegion};
+use crate::model::arch::Architecture;
 use crate::model::{Tensor as Plain, Weights};
 
 /// What is built.
@@ -111,86 +109,16 @@ impl Net {
         self.add_layer("bbox_pred", &[4 * k, fc7], 0.001, false);
     }
 
-    /// The trunk: pictures `[N, 3, H, W]` to the last map, in the working precision.
-    pub fn trunk(&self, pictures: &Tensor, mode: Mode) -> Tensor {
-        let mut x = pictures.to_kind(self.config.precision);
-        for layer in self.config.arch.trunk {
-            x = match *layer {
-                Layer::Conv { name, stride, pad, groups, .. } => self.conv(&x, name, stride, pad, groups, mode).relu(),
-                Layer::MaxPool { kernel, stride, pad, .. } => {
-                    let [k, s, p] = [kernel, stride, pad].map(|n| n as i64);
-                    x.max_pool2d([k, k], [s, s], [p, p], [1, 1], true)
-                }
-                Layer::Lrn { region, size, alpha, beta, k, .. } => lrn(&x, region, size as i64, alpha, beta, k),
-            };
-        }
-        x
+    /// A pass over the network: what goes forward in one iteration.
+    pub fn pass(&self, mode: Mode) -> Pass<'_> {
+        Pass::new(self, mode)
     }
 
-    fn conv(&self, x: &Tensor, name: &str, stride: usize, pad: usize, groups: usize, mode: Mode) -> Tensor {
-        let (s, p) = (stride as i64, pad as i64);
-        self.layer(name, mode, |w, b| x.conv2d(w, b, [s, s], [p, p], [1, 1], groups as i64))
-    }
-
-    /// A layer, given what it does with weight and bias in the working precision, and its batch normalisation.
-    fn layer(&self, name: &str, mode: Mode, apply: impl Fn(&Tensor, Option<Tensor>) -> Tensor) -> Tensor {
-        let ready = |t: &Tensor| t.to_kind(self.config.precision);
-        let weight = self.params.get(&format!("{name}.weight"));
-        match self.norm(name) {
-            Some(bn) if mode == Mode::Pretrain => bn.live(&apply(&ready(weight), None)),
-            Some(bn) if mode == Mode::Unfold => {
-                let unchanged = apply(&ready(weight), Some(ready(bn.bias)));
-                bn.adopt(&apply(&ready(weight), None).to_kind(Kind::Float));
-                unchanged
-            }
-            Some(bn) => {
-                let (weight, bias) = bn.fold(weight);
-                apply(&ready(&weight), Some(ready(&bias)))
-            }
-            None => apply(&ready(weight), Some(ready(&self.bias(name)))),
-        }
-    }
-
-    fn bias(&self, name: &str) -> Tensor {
-        self.params.get(&format!("{name}.bias")).shallow_clone()
-    }
-
-    fn norm(&self, name: &str) -> Option<BatchNorm<'_>> {
+    /// The batch normalisation of a layer that has one.
+    pub(super) fn norm(&self, name: &str) -> Option<BatchNorm<'_>> {
         let gain = self.params.find(&format!("{name}.gain"))?;
         let get = |part: &str| self.params.get(&format!("{name}.{part}"));
         Some(BatchNorm { gain, bias: get("bias"), mean: get("mean"), var: get("var") })
-    }
-
-    /// RPN heads over the map: scores `[N, 2A, h, w]` and deltas `[N, 4A, h, w]`, f32.
-    pub fn rpn(&self, map: &Tensor) -> (Tensor, Tensor) {
-        let h = self.conv(map, "rpn_conv", 1, 1, 1, Mode::Finetune).relu();
-        let out = |name| self.conv(&h, name, 1, 0, 1, Mode::Finetune).to_kind(Kind::Float);
-        (out("rpn_cls_score"), out("rpn_bbox_pred"))
-    }
-
-    /// fc6 and fc7 over pooled RoIs `[n, C·P·P]`.
-    pub fn fc(&self, pooled: &Tensor, mode: Mode) -> Tensor {
-        let mut x = pooled.to_kind(self.config.precision);
-        for name in ["fc6", "fc7"] {
-            let last = match self.params.find(&format!("{name}_v.weight")) {
-                Some(v) => {
-                    x = x.linear(&v.to_kind(self.config.precision), None::<&Tensor>);
-                    format!("{name}_u")
-                }
-                None => name.to_owned(),
-            };
-            x = self.layer(&last, mode, |w, b| x.linear(w, b)).relu();
-            if matches!(mode, Mode::Pretrain | Mode::Finetune) && self.config.dropout > 0.0 {
-                x = x.dropout(self.config.dropout, true);
-            }
-        }
-        x
-    }
-
-    /// A last fully connected layer, f32: `fc8`, `cls_score` or `bbox_pred`.
-    pub fn output(&self, x: &Tensor, name: &str) -> Tensor {
-        let w = self.params.get(&format!("{name}.weight")).to_kind(self.config.precision);
-        x.linear(&w, None::<&Tensor>).to_kind(Kind::Float) + self.bias(name)
     }
 
     /// The weights as they are shipped: batch normalisation folded, names and shapes of [`Weights`].
@@ -220,8 +148,9 @@ impl Net {
     pub fn unfold(&self, pictures: &Tensor) {
         tch::no_grad(|| {
             let p = self.config.arch.pool_size as i64;
-            let pooled = self.trunk(pictures, Mode::Unfold).adaptive_max_pool2d([p, p]).0;
-            let _ = self.fc(&pooled.contiguous().flatten(1, -1), Mode::Unfold);
+            let pass = self.pass(Mode::Unfold);
+            let pooled = pass.trunk(pictures).adaptive_max_pool2d([p, p]).0;
+            let _ = pass.fc(&pooled.contiguous().flatten(1, -1));
         });
     }
 
@@ -254,21 +183,6 @@ fn plain(t: &Tensor) -> Plain {
     Plain { shape: t.size().iter().map(|&n| n as usize).collect(), data: to_vec(t) }
 }
 
-/// Caffe's local response normalisation.
-fn lrn(x: &Tensor, region: LrnRegion, size: i64, alpha: f32, beta: f32, k: f32) -> Tensor {
-    let x = x.to_kind(Kind::Float);
-    let squares = x.square();
-    let half = (size - 1) / 2;
-    let mean = match region {
-        LrnRegion::WithinChannel => squares.avg_pool2d([size, size], [1, 1], [half, half], false, true, None::<i64>),
-        LrnRegion::AcrossChannels => squares
-            .unsqueeze(1)
-            .avg_pool3d([size, 1, 1], [1, 1, 1], [half, 0, 0], false, true, None::<i64>)
-            .squeeze_dim(1),
-    };
-    &x * (mean * f64::from(alpha) + f64::from(k)).pow_tensor_scalar(-f64::from(beta))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -286,7 +200,7 @@ mod tests {
         let pictures = Tensor::randn([2, 3, 64, 48], (Kind::Float, Device::Cpu)) * 50.0;
         unfolded.unfold(&pictures);
         tch::no_grad(|| {
-            let (want, got) = (folded.trunk(&pictures, Mode::Eval), unfolded.trunk(&pictures, Mode::Eval));
+            let (want, got) = (folded.pass(Mode::Eval).trunk(&pictures), unfolded.pass(Mode::Eval).trunk(&pictures));
             let error = (&want - &got).abs().max().double_value(&[]) / want.abs().max().double_value(&[]);
             assert!(error < 1e-4, "relative error {error}");
         });

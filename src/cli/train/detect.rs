@@ -1,13 +1,14 @@
 //! `train detect`: training a detector.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::ValueEnum;
 use edge_rcnn::boxes::AnchorSpec;
 use edge_rcnn::eval::Dataset;
 use edge_rcnn::model::{Bundle, StorageType};
 use edge_rcnn::train::detect::{Learn, Phase};
-use edge_rcnn::train::feed::FeedOptions;
+use edge_rcnn::train::feed::{FeedOptions, Stage};
 use edge_rcnn::train::measure::Validation;
 use edge_rcnn::train::methods::{self, Method, read_proposals};
 use edge_rcnn::train::net::{Net, NetConfig};
@@ -52,7 +53,7 @@ pub struct Args {
     /// Folder for checkpoints, logs and the bundle; a run found there is resumed
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Passes over the pictures (for each step of alternating training)
+    /// Passes over the pictures (for each step of alternating training), unless --scales says them
     #[arg(long, default_value_t = 10.0, value_name = "N")]
     epochs: f64,
     /// Pictures per iteration
@@ -67,9 +68,10 @@ pub struct Args {
     /// Gradients are limited to this norm; 0 for no limit
     #[arg(long, default_value_t = 35.0)]
     clip: f64,
-    /// Shorter sides to train at; one is drawn for each picture
-    #[arg(long, value_delimiter = ',', default_value = "600")]
-    scales: Vec<u32>,
+    /// Shorter sides to train at; one is drawn for each picture. Given several times with passes over the pictures, as
+    /// in `--scales 250,300:8 --scales 500,600:4`, training goes from the first sizes to the last
+    #[arg(long, default_value = "600", value_name = "LIST[:EPOCHS]")]
+    scales: Vec<StageArg>,
     /// RoIs per picture
     #[arg(long, default_value_t = 128)]
     rois: usize,
@@ -93,6 +95,30 @@ pub struct Args {
     name: String,
     #[command(flatten)]
     net: NetArgs,
+}
+
+/// Sizes, and for how long.
+#[derive(Debug, Clone)]
+struct StageArg {
+    scales: Vec<u32>,
+    epochs: Option<f64>,
+}
+
+impl FromStr for StageArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (list, epochs) = text.split_once(':').map_or((text, None), |(list, epochs)| (list, Some(epochs)));
+        let scales: Option<Vec<u32>> = list.split(',').map(|s| s.trim().parse().ok().filter(|&s| s > 0)).collect();
+        let epochs = epochs.map(|e| e.parse().ok().filter(|&e: &f64| e > 0.0 && e.is_finite()).ok_or(e)).transpose();
+        match (scales, epochs) {
+            (Some(scales), Ok(epochs)) => Ok(Self { scales, epochs }),
+            _ => {
+                Err("expected shorter sides in pixels and perhaps passes over the pictures, as in 400,600 or 400,600:5"
+                    .into())
+            }
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -127,16 +153,16 @@ pub fn run(args: &Args) -> Result<(), TrainError> {
         None => None,
     };
     let anchors = AnchorSpec::default();
-    let phase = phase(args, &data, &anchors);
+    let phase = phase(args, &data, &anchors)?;
     let stored = args.proposals.as_deref().map(|p| read_proposals(p, &data)).transpose()?;
     let fresh = || start(args, &config, device, data.classes.len(), &anchors);
     let provenance = format!(
-        "edge-rcnn {} train detect, {:?}, split {}, {} pictures, {} epochs, seed {}",
+        "edge-rcnn {} train detect, {:?}, split {}, {} pictures, {:.1} epochs, seed {}",
         env!("CARGO_PKG_VERSION"),
         args.method,
         args.split,
         data.images.len(),
-        args.epochs,
+        phase.iterations as f64 * phase.pictures as f64 / data.images.len() as f64,
         args.seed
     );
     let to_bundle =
@@ -158,15 +184,39 @@ pub fn run(args: &Args) -> Result<(), TrainError> {
     Ok(())
 }
 
+/// The stages of the run, in pictures.
+fn stages(args: &Args, pictures: usize) -> Result<Vec<Stage>, TrainError> {
+    let several = args.scales.len() > 1;
+    let mut epochs = 0.0;
+    args.scales
+        .iter()
+        .map(|stage| {
+            epochs += match stage.epochs {
+                Some(epochs) => epochs,
+                None if !several => args.epochs,
+                None => {
+                    return Err(TrainError::Config(format!(
+                        "--scales {:?} follows or precedes another --scales and does not say for how many passes; write \
+                         it as LIST:EPOCHS",
+                        stage.scales
+                    )));
+                }
+            };
+            Ok(Stage { scales: stage.scales.clone(), until: (pictures as f64 * epochs).ceil().max(1.0) as u64 })
+        })
+        .collect()
+}
+
 /// What all phases of the run share.
-fn phase(args: &Args, data: &Dataset, anchors: &AnchorSpec) -> Phase {
-    let iterations = (data.images.len() as f64 * args.epochs / args.pictures.max(1) as f64).ceil().max(1.0) as u64;
+fn phase(args: &Args, data: &Dataset, anchors: &AnchorSpec) -> Result<Phase, TrainError> {
+    let stages = stages(args, data.images.len())?;
+    let iterations = stages.last().map_or(1, |s| s.until).div_ceil(args.pictures.max(1));
     let warmup = (iterations / 20).min(500);
     let schedule = match args.schedule {
         ScheduleName::Steps => Schedule::Steps { base: args.lr, warmup, drops: [0.7, 0.9] },
         ScheduleName::Cosine => Schedule::Cosine { base: args.lr, warmup },
     };
-    Phase {
+    Ok(Phase {
         name: String::new(),
         learn: Learn::Both,
         freeze: args.freeze.clone(),
@@ -177,12 +227,12 @@ fn phase(args: &Args, data: &Dataset, anchors: &AnchorSpec) -> Phase {
         rpn: RpnSampling::default(),
         head: HeadSampling { batch: args.rois, background_low: args.background_low, ..HeadSampling::default() },
         anchors: anchors.clone(),
-        feed: FeedOptions { scales: args.scales.clone(), flip: true, seed: args.seed },
+        feed: FeedOptions { stages, flip: true, seed: args.seed },
         out: args.out.clone(),
         log_every: args.log_every,
         checkpoint_every: args.checkpoint_every,
         eval_every: args.eval_every.unwrap_or(iterations),
-    }
+    })
 }
 
 /// A network with its pre-trained weights.
@@ -209,7 +259,9 @@ fn start(
                 )));
             }
         }
-        Some(path) => checkpoint::initialise(path, &mut net.params)?,
+        Some(path) => {
+            checkpoint::initialise(path, &mut net.params)?;
+        }
     }
     Ok(net)
 }

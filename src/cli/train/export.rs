@@ -6,16 +6,19 @@ use edge_rcnn::boxes::AnchorSpec;
 use edge_rcnn::eval::{VOC_CLASSES, names_in};
 use edge_rcnn::model::StorageType;
 use edge_rcnn::train::net::Net;
-use edge_rcnn::train::{TrainError, checkpoint, export};
+use edge_rcnn::train::{TrainError, average, export};
 
 use super::network::NetArgs;
 
 /// Options of `train export`.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// A checkpoint of `train detect`
-    #[arg(long, value_name = "FILE")]
-    checkpoint: PathBuf,
+    /// A checkpoint of `train detect`; of several, which must have started from the same weights, the mean is exported
+    #[arg(long, required = true, value_name = "FILE")]
+    checkpoint: Vec<PathBuf>,
+    /// How much each checkpoint counts [default: all the same]
+    #[arg(long, value_delimiter = ',', value_name = "NUMBERS")]
+    shares: Vec<f64>,
     /// The bundle to write
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -48,7 +51,16 @@ pub fn run(args: &Args) -> Result<(), TrainError> {
     let anchors = AnchorSpec::default();
     let mut net = Net::new(config, device);
     net.add_detector(classes.len(), &anchors);
-    checkpoint::initialise(&args.checkpoint, &mut net.params)?;
+    let shares = if args.shares.is_empty() { vec![1.0; args.checkpoint.len()] } else { args.shares.clone() };
+    if shares.len() != args.checkpoint.len() {
+        return Err(TrainError::Config(format!(
+            "--shares has {} numbers for {} checkpoints",
+            shares.len(),
+            args.checkpoint.len()
+        )));
+    }
+    let checkpoints: Vec<(PathBuf, f64)> = args.checkpoint.iter().cloned().zip(shares).collect();
+    average::average(&mut net, &checkpoints)?;
     let storage = if args.f16 { StorageType::F16 } else { StorageType::F32 };
     export::bundle(&net, &args.name, &classes, &anchors, storage, args.provenance.clone())?.save(&args.out)?;
     log::info!("exported to {}", args.out.display());
