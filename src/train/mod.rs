@@ -1,10 +1,10 @@
 //! The trainer (feature `train`): pre-training of a trunk, and of detectors on VOC or COCO data.
 //!
-//! [`net`] builds the network of a [description](crate::model::arch) on libtorch, [`pass`] computes it, [`sgd`] is Caffe's optimiser,
-//! [`classify`] pre-trains on class folders ([`images`]). A detector is trained by [`methods`], which are made of the
-//! phases of [`detect`]: pictures from [`feed`], [`targets`] for them, [`losses`] over RPN maps and RoIs pooled with
-//! gradients ([`roi`]). [`checkpoint`] makes every run resumable, [`average`] joins several,
-//! [`export`] makes a bundle of the result.
+//! [`net`] builds the network of a [description](crate::model::arch) on libtorch, [`pass`] computes it, [`sgd`] is
+//! Caffe's optimiser, [`classify`] pre-trains on class folders ([`images`]). A detector is trained by [`methods`], which
+//! are made of the phases of [`detect`]: pictures from [`feed`], [`targets`] for them, [`losses`] over RPN maps and RoIs
+//! pooled with gradients ([`roi`]). [`checkpoint`] makes every run resumable, [`average`] joins several, [`export`] makes
+//! a bundle of the result.
 //!
 //! Everything random is derived from (seed, iteration): a resumed run repeats the uninterrupted one.
 
