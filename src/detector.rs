@@ -14,16 +14,16 @@ mod times;
 
 use crate::{
     boxes::{BBox, Rect},
-    frame::{Blob, Picture, Scaling, preprocess},
-    head::{Head, HeadError, HeadOutput, MapView, PictureSize, PostParams, RoiPooler, postprocess},
+    frame::{Picture, Scaling},
+    head::{Head, HeadError, HeadOutput, PictureSize, PostParams, postprocess},
+    kernels::Team,
     model::{BundleError, arch::FEATURE_STRIDE},
-    proposals::{Proposal, ProposalContext, ProposalError, ProposalSource, RpnMaps},
+    proposals::{Proposal, ProposalContext, ProposalError, ProposalSource},
     trunk::TrunkError,
 };
-use rayon::ThreadPool;
 
 pub use crate::head::Detection;
-use network::Network;
+use network::{InputSize, Network};
 pub(crate) use options::rpn_params;
 pub use options::{DetectorOptions, class_id};
 pub use times::StageTimes;
@@ -37,15 +37,13 @@ pub struct Detector {
     network: Network,
     source: Box<dyn ProposalSource>,
     max_rois: usize,
-    pool_size: usize,
-    pooler: RoiPooler,
     post: PostParams,
-    threads: ThreadPool,
+    team: Team,
+    /// Of the last picture.
+    input: InputSize,
     // Memory kept from picture to picture.
-    blob: Blob,
     proposals: Vec<Proposal>,
     rois: Vec<BBox>,
-    pooled: Vec<f32>,
     output: HeadOutput,
 }
 
@@ -130,12 +128,18 @@ impl Detector {
 
     /// Looks at one picture; proposals from a file are found by its name.
     pub fn detect_named(&mut self, picture: &Picture, name: Option<&str>) -> Result<Detected, DetectorError> {
-        let size = PictureSize { width: picture.width, height: picture.height };
         check_picture(picture)?;
+        // All stages on one team, whose threads hardly sleep between them.
+        let team = self.team.clone();
+        team.install(|| self.look(picture, name))
+    }
+
+    fn look(&mut self, picture: &Picture, name: Option<&str>) -> Result<Detected, DetectorError> {
+        let size = PictureSize { width: picture.width, height: picture.height };
         let (mut times, mut watch) = (StageTimes::default(), Stopwatch::start());
 
-        preprocess(picture, self.scaling, self.mean_bgr, &mut self.blob);
-        let Blob { height, width, scale, .. } = self.blob;
+        self.input = self.network.preprocess(picture, self.scaling, self.mean_bgr);
+        let InputSize { height, width, scale } = self.input;
         times.preprocess = watch.lap();
         self.proposals.clear();
         if height < FEATURE_STRIDE || width < FEATURE_STRIDE {
@@ -143,25 +147,23 @@ impl Detector {
             return Ok(Detected { timings: times, input: (height, width), ..Detected::default() });
         }
 
-        let maps = self.network.trunk(&self.blob, &self.threads)?;
-        let map = MapView { data: &maps.conv5, channels: maps.channels, rows: maps.rows, cols: maps.cols };
+        self.network.trunk()?;
         times.trunk = watch.lap();
 
-        let rpn = maps.rpn.as_ref().map(|(scores, deltas)| RpnMaps { scores, deltas, rows: map.rows, cols: map.cols });
+        let rpn = self.network.rpn();
         let context = ProposalContext { name, blob_height: height, blob_width: width, scale, rpn };
         let lost = self.source.propose(&context, &mut self.proposals)?;
         self.rois.clear();
         self.rois.extend(self.proposals.iter().take(self.max_rois).map(|p| p.bbox));
         times.proposals = watch.lap();
 
-        let (pooler, pooled, rois) = (&mut self.pooler, &mut self.pooled, &self.rois);
-        self.threads.install(|| pooler.pool(map, rois, 1.0 / FEATURE_STRIDE as f32, self.pool_size, pooled));
+        self.network.pool(&self.rois);
         times.roi_pool = watch.lap();
 
-        self.network.head(pooled, rois.len(), &mut self.output, &self.threads)?;
+        self.network.head(&mut self.output)?;
         times.head = watch.lap();
 
-        let found = postprocess(&self.output, rois, &self.post, size, scale);
+        let found = postprocess(&self.output, &self.rois, &self.post, size, scale);
         times.postprocess = watch.lap();
 
         Ok(Detected {
@@ -173,15 +175,21 @@ impl Detector {
         })
     }
 
-    /// The last picture again, from its pooled RoIs on, with another head: its detections, and the milliseconds that the
-    /// head took. To compare heads, for which everything before them is the same.
+    /// The last picture again, from its pooled RoIs on, with another head of real numbers, which takes them cell by cell
+    /// ([`pool_size`](Self::pool_size)): its detections, and the milliseconds that the head took. To compare heads, for which
+    /// everything before them is the same. A model in 8 bits has nothing to compare.
     pub fn again_with(&mut self, head: &mut Head, picture: &Picture) -> Result<(Vec<Detection>, f64), DetectorError> {
         let size = PictureSize { width: picture.width, height: picture.height };
-        let (output, pooled, rois) = (&mut self.output, &self.pooled, &self.rois);
+        let (output, pooled, rois) = (&mut self.output, self.network.pooled().unwrap_or_default(), &self.rois);
         let mut watch = Stopwatch::start();
-        self.threads.install(|| head.run_into(pooled, rois.len(), output))?;
+        self.team.install(|| head.run_into(pooled, rois.len(), output))?;
         let ms = watch.lap();
-        Ok((postprocess(output, rois, &self.post, size, self.blob.scale).detections, ms))
+        Ok((postprocess(output, rois, &self.post, size, self.input.scale).detections, ms))
+    }
+
+    /// Cells along a side of a pooled RoI.
+    pub fn pool_size(&self) -> usize {
+        self.network.pool_size()
     }
 
     /// Prepares for pictures of this size, so that the first one does not pay for it.
@@ -231,7 +239,7 @@ impl Detector {
 
     /// All proposals of the last picture, best first, in pixels of the original picture.
     pub fn last_proposals(&self) -> Vec<Rect> {
-        let back = 1.0 / self.blob.scale;
+        let back = 1.0 / self.input.scale;
         self.proposals.iter().map(|p| Rect::from(p.bbox.scaled(back))).collect()
     }
 

@@ -208,7 +208,7 @@ fn models_in_8_bits_agree_with_onnxruntime() {
             let blob = Blob { height, width, scale: 1.0, data };
             case.maps(&blob.data, &trunk.run(&blob).unwrap(), height, width);
         }
-        let mut head = QuantHead::new(&numbers, &flow, Dot::best()).unwrap();
+        let mut head = QuantHead::new(&numbers, &flow, Dot::best(), 1).unwrap();
         let range = numbers.activations["pooled"].scale * 255.0;
         let pooled: Vec<f32> = random(7 * head.inputs(), range / 3.0).iter().map(|v| v.max(0.0)).collect();
         let mut out = HeadOutput::default();

@@ -15,6 +15,7 @@ use crate::{
     detector::rpn_params,
     frame::{Blob, Picture, Scaling, preprocess},
     head::{Head, HeadError, HeadOutput, MapView, RoiPooler},
+    kernels::Team,
     model::{
         Architecture, Bundle, BundleError, Quantization,
         arch::FEATURE_STRIDE,
@@ -23,7 +24,6 @@ use crate::{
     proposals::{Proposal, ProposalContext, ProposalError, ProposalSource, Rpn, RpnMaps},
     trunk::{TrunkError, WatchedTrunk},
 };
-use rayon::ThreadPool;
 use std::collections::BTreeMap;
 
 pub use histogram::Histogram;
@@ -47,7 +47,7 @@ pub struct Calibrator {
     scaling: Scaling,
     mean_bgr: [f32; 3],
     flow: Dataflow,
-    threads: ThreadPool,
+    threads: Team,
     seen: BTreeMap<String, Seen>,
     pictures: usize,
     // Memory kept from picture to picture.
@@ -110,8 +110,7 @@ impl Calibrator {
             return Err(ProposalError::NoRpn.into());
         }
         let flow = bundle.dataflow()?;
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
-        let pool = pool.build().map_err(|e| CalibrateError::Threads { threads, reason: e.to_string() })?;
+        let pool = Team::new(threads).map_err(|e| CalibrateError::Threads { threads, reason: e.to_string() })?;
         let input = &bundle.manifest.input;
         Ok(Self {
             trunk: WatchedTrunk::new(bundle, &flow.trunk_maps(), threads)?,

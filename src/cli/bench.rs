@@ -10,8 +10,8 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use edge_rcnn::detector::{Detected, Detector};
-use edge_rcnn::frame::{Blob, Picture, Scaling, preprocess};
-use edge_rcnn::kernels::{Kernels, int8::Dot, peak_flops};
+use edge_rcnn::frame::{Blob, Picture, Pixels, Preprocessor, Scaling, Steps};
+use edge_rcnn::kernels::{Kernels, Team, int8::Dot, peak_flops};
 use edge_rcnn::model::{Bundle, Summary};
 use edge_rcnn::trunk::{LayerTime, QuantTrunk, Trunk, TrunkError};
 
@@ -122,8 +122,8 @@ fn picture((width, height): (usize, usize)) -> Result<Picture, Failure> {
 }
 
 fn peak(kernels: Kernels, threads: usize) -> Result<f64, Failure> {
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().map_err(Failure::runtime)?;
-    Ok(pool.install(|| peak_flops(kernels, PEAK)))
+    let team = Team::new(threads).map_err(Failure::runtime)?;
+    Ok(team.install(|| peak_flops(kernels, PEAK)))
 }
 
 /// The layers of the trunk, each the median over some frames; nodes of a layer together.
@@ -135,19 +135,23 @@ fn layers(
     threads: usize,
     summary: &Summary,
 ) -> Result<Vec<Layer>, Failure> {
-    let mut blob = Blob::default();
-    preprocess(picture, scaling, bundle.manifest.input.mean_bgr, &mut blob);
+    let (mut blob, mut pixels) = (Blob::default(), Pixels::default());
+    let (mut preprocessor, mean) = (Preprocessor::default(), bundle.manifest.input.mean_bgr);
+    let team = Team::new(threads).map_err(Failure::runtime)?;
     let mut runs = Vec::new();
     let mut time: Box<dyn FnMut() -> Result<Vec<LayerTime>, TrunkError>> = match quant_trunk(bundle)? {
         None => {
-            let trunk = Trunk::with_kernels(bundle, threads, kernels).map_err(Failure::config)?;
+            let trunk = Trunk::with_kernels(bundle, &team, kernels).map_err(Failure::config)?;
+            preprocessor.planes(picture, scaling, mean, &mut blob);
             let blob = &blob;
             Box::new(move || trunk.layer_times(blob))
         }
         Some(mut trunk) => {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().map_err(Failure::runtime)?;
-            let blob = &blob;
-            Box::new(move || pool.install(|| trunk.layer_times(blob)))
+            let image = trunk.image();
+            let steps = Steps { scale: image.scale, zeros: std::array::from_fn(|i| image.zeros[i]) };
+            preprocessor.pixels(picture, scaling, mean, steps, &mut pixels);
+            let pixels = &pixels;
+            Box::new(move || team.install(|| trunk.layer_times(pixels)))
         }
     };
     for i in 0..WARM_UP + 2 * RUNG {

@@ -1,82 +1,183 @@
 //! Trunk and head of a model, of real numbers or in 8 bits.
+//!
+//! What stands between the stages is different in the two, and so are the stages: a picture becomes planes of f32 or bytes,
+//! RoIs are pooled from f32 or from bytes.
 
 use super::DetectorError;
 use crate::{
-    frame::Blob,
-    head::{Head, HeadError, HeadOutput, QuantHead},
-    kernels::{Kernels, int8::Dot},
-    model::{Bundle, BundleError},
-    trunk::{Maps, QuantTrunk, Trunk, TrunkError},
+    boxes::BBox,
+    frame::{Blob, Picture, Pixels, Preprocessor, Scaling, Steps},
+    head::{Head, HeadError, HeadOutput, MapView, QuantHead, RoiPooler, pool_cells},
+    kernels::{CellMap, Kernels, Rectangles, Team, int8::Dot},
+    model::{Bundle, BundleError, arch::FEATURE_STRIDE},
+    proposals::RpnMaps,
+    trunk::{Maps, QuantMaps, QuantTrunk, Trunk, TrunkError},
 };
-use rayon::ThreadPool;
 
-/// The two parts of a network that have weights.
-pub(super) enum Network {
+/// The parts of a network that have weights, and the maps between them.
+pub(super) struct Network {
+    numbers: Numbers,
+    preprocessor: Preprocessor,
+    kernels: Kernels,
+    /// Cells along a side of a pooled RoI.
+    pool_size: usize,
+    rois: usize,
+}
+
+enum Numbers {
     /// The trunk by the graph engine.
-    Real { trunk: Box<Trunk>, head: Box<Head> },
+    Real { trunk: Box<Trunk>, head: Box<Head>, blob: Blob, maps: Option<Maps>, pooler: RoiPooler, pooled: Vec<f32> },
     /// In integers.
-    Quantized { trunk: Box<QuantTrunk>, head: Box<QuantHead>, dot: Dot },
+    Quantized {
+        trunk: Box<QuantTrunk>,
+        head: Box<QuantHead>,
+        dot: Dot,
+        pixels: Pixels,
+        rectangles: Rectangles<u8>,
+        pooled: Vec<u8>,
+    },
+}
+
+/// Size of the network's input.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct InputSize {
+    pub height: usize,
+    pub width: usize,
+    /// Network input pixels per picture pixel.
+    pub scale: f32,
 }
 
 impl Network {
-    /// The network of a bundle; weights are packed on `pool`. `kernels` `None` leaves the trunk to the graph engine, except
+    /// The network of a bundle; weights are packed on `team`. `kernels` `None` leaves the trunk to the graph engine, except
     /// in 8 bits, which it has no part in.
-    pub fn new(bundle: &Bundle, pool: &ThreadPool, kernels: Option<Kernels>) -> Result<Self, DetectorError> {
+    pub fn new(bundle: &Bundle, team: &Team, kernels: Option<Kernels>) -> Result<Self, DetectorError> {
+        let (network, rest) = (bundle.network()?, kernels.unwrap_or(Kernels::best()));
+        let numbers = team.install(|| Numbers::new(bundle, team, kernels))?;
+        let preprocessor = Preprocessor::new(rest);
+        Ok(Self { numbers, preprocessor, kernels: rest, pool_size: network.pool_size, rois: 0 })
+    }
+
+    /// Prepares for one size of input.
+    pub fn warm_up(&self, rows: usize, cols: usize) -> Result<(), TrunkError> {
+        match &self.numbers {
+            Numbers::Real { trunk, .. } => trunk.warm_up(rows, cols),
+            // Integer kernels are ready for any size.
+            Numbers::Quantized { .. } => Ok(()),
+        }
+    }
+
+    /// The picture as the network's input.
+    pub fn preprocess(&mut self, picture: &Picture, scaling: Scaling, mean_bgr: [f32; 3]) -> InputSize {
+        match &mut self.numbers {
+            Numbers::Real { blob, .. } => {
+                self.preprocessor.planes(picture, scaling, mean_bgr, blob);
+                InputSize { height: blob.height, width: blob.width, scale: blob.scale }
+            }
+            Numbers::Quantized { trunk, pixels, .. } => {
+                let image = trunk.image();
+                let steps = Steps { scale: image.scale, zeros: std::array::from_fn(|i| image.zeros[i]) };
+                self.preprocessor.pixels(picture, scaling, mean_bgr, steps, pixels);
+                InputSize { height: pixels.height, width: pixels.width, scale: pixels.scale }
+            }
+        }
+    }
+
+    /// Input to maps.
+    pub fn trunk(&mut self) -> Result<(), TrunkError> {
+        match &mut self.numbers {
+            Numbers::Real { trunk, blob, maps, .. } => *maps = Some(trunk.run(blob)?),
+            Numbers::Quantized { trunk, pixels, .. } => drop(trunk.run_pixels(pixels)?),
+        }
+        Ok(())
+    }
+
+    /// The RPN's maps, if there is an RPN.
+    pub fn rpn(&self) -> Option<RpnMaps<'_>> {
+        let (rows, cols, (scores, deltas)) = match &self.numbers {
+            Numbers::Real { maps, .. } => {
+                let maps = maps.as_ref()?;
+                let (scores, deltas) = maps.rpn.as_ref()?;
+                (maps.rows, maps.cols, (&scores[..], &deltas[..]))
+            }
+            Numbers::Quantized { trunk, .. } => {
+                let QuantMaps { rows, cols, rpn, .. } = trunk.maps();
+                (rows, cols, rpn?)
+            }
+        };
+        Some(RpnMaps { scores, deltas, rows, cols })
+    }
+
+    /// Pools the RoIs.
+    pub fn pool(&mut self, rois: &[BBox]) {
+        let (side, scale) = (self.pool_size, 1.0 / FEATURE_STRIDE as f32);
+        self.rois = rois.len();
+        match &mut self.numbers {
+            Numbers::Real { maps, pooler, pooled, .. } => {
+                let Some(maps) = maps else { return };
+                let map = MapView { data: &maps.conv5, channels: maps.channels, rows: maps.rows, cols: maps.cols };
+                pooler.pool_cells(map, rois, scale, side, pooled);
+            }
+            Numbers::Quantized { trunk, head, rectangles, pooled, .. } => {
+                let QuantMaps { rows, cols, channels, conv5: data, .. } = trunk.maps();
+                let step = head.step();
+                pooled.resize(rois.len() * step, 0);
+                // A bin without cells is 0, whose byte is the zero point.
+                let special = (head.pooled().zeros[0], 0);
+                let map = CellMap { data, rows, cols, channels };
+                pool_cells(self.kernels, rectangles, map, rois, scale, side, special, pooled, step);
+            }
+        }
+    }
+
+    /// Pooled RoIs to scores and deltas.
+    pub fn head(&mut self, out: &mut HeadOutput) -> Result<(), HeadError> {
+        match &mut self.numbers {
+            Numbers::Real { head, pooled, .. } => head.run_into(pooled, self.rois, out),
+            Numbers::Quantized { head, pooled, .. } => head.run_bytes(pooled, self.rois, out),
+        }
+    }
+
+    /// The last pooled RoIs, if they are real numbers.
+    pub fn pooled(&self) -> Option<&[f32]> {
+        match &self.numbers {
+            Numbers::Real { pooled, .. } => Some(pooled),
+            Numbers::Quantized { .. } => None,
+        }
+    }
+
+    /// Cells along a side of a pooled RoI.
+    pub fn pool_size(&self) -> usize {
+        self.pool_size
+    }
+
+    /// What it is computed with, for logs.
+    pub fn kernels(&self) -> &'static str {
+        match &self.numbers {
+            Numbers::Real { trunk, .. } => trunk.kernels(),
+            Numbers::Quantized { dot, .. } => int8_name(*dot),
+        }
+    }
+}
+
+impl Numbers {
+    fn new(bundle: &Bundle, team: &Team, kernels: Option<Kernels>) -> Result<Self, DetectorError> {
+        let (network, rest) = (bundle.network()?, kernels.unwrap_or(Kernels::best()));
         let Some(quantized) = bundle.quantized()? else {
-            let trunk = Trunk::with_kernels(bundle, pool.current_num_threads(), kernels)?;
-            let weights = bundle.head_weights()?;
-            let head = pool.install(|| Head::with_kernels(weights, kernels.unwrap_or(Kernels::best())))?;
-            return Ok(Self::Real { trunk: Box::new(trunk), head: Box::new(head) });
+            let trunk = Box::new(Trunk::with_kernels(bundle, team, kernels)?);
+            let head = Box::new(Head::with_kernels(bundle.head_weights()?, rest, network.pool_size)?);
+            let (pooler, blob, pooled) = (RoiPooler::new(rest), Blob::default(), Vec::new());
+            return Ok(Self::Real { trunk, head, blob, maps: None, pooler, pooled });
         };
         // Kernels that were asked for although there are better ones mean those of the same name in 8 bits.
         let asked = kernels.filter(|k| *k != Kernels::best());
         let same = asked.and_then(|k| Dot::available().into_iter().find(|dot| dot.name() == k.name()));
         let dot = same.unwrap_or(Dot::best());
         let wrong = |source| BundleError::Quantize { path: bundle.manifest.name.clone().into(), source };
-        let (network, flow) = (bundle.network()?, bundle.dataflow()?);
-        let rest = kernels.unwrap_or(Kernels::best());
-        let trunk = QuantTrunk::new(network, &quantized, &flow, dot, rest).map_err(wrong)?;
-        let head = QuantHead::new(&quantized, &flow, dot).map_err(wrong)?;
-        Ok(Self::Quantized { trunk: Box::new(trunk), head: Box::new(head), dot })
-    }
-
-    /// Prepares for one size of input.
-    pub fn warm_up(&self, rows: usize, cols: usize) -> Result<(), TrunkError> {
-        match self {
-            Self::Real { trunk, .. } => trunk.warm_up(rows, cols),
-            // Integer kernels are ready for any size.
-            Self::Quantized { .. } => Ok(()),
-        }
-    }
-
-    /// Picture to maps.
-    pub fn trunk(&mut self, blob: &Blob, threads: &ThreadPool) -> Result<Maps, TrunkError> {
-        match self {
-            Self::Real { trunk, .. } => trunk.run(blob),
-            Self::Quantized { trunk, .. } => threads.install(|| trunk.run(blob)),
-        }
-    }
-
-    /// Pooled RoIs to scores and deltas.
-    pub fn head(
-        &mut self,
-        pooled: &[f32],
-        rois: usize,
-        out: &mut HeadOutput,
-        threads: &ThreadPool,
-    ) -> Result<(), HeadError> {
-        threads.install(|| match self {
-            Self::Real { head, .. } => head.run_into(pooled, rois, out),
-            Self::Quantized { head, .. } => head.run_into(pooled, rois, out),
-        })
-    }
-
-    /// What it is computed with, for logs.
-    pub fn kernels(&self) -> &'static str {
-        match self {
-            Self::Real { trunk, .. } => trunk.kernels(),
-            Self::Quantized { dot, .. } => int8_name(*dot),
-        }
+        let flow = bundle.dataflow()?;
+        let trunk = Box::new(QuantTrunk::new(network, &quantized, &flow, dot, rest).map_err(wrong)?);
+        let head = Box::new(QuantHead::new(&quantized, &flow, dot, network.pool_size).map_err(wrong)?);
+        let (pixels, rectangles, pooled) = (Pixels::default(), Rectangles::default(), Vec::new());
+        Ok(Self::Quantized { trunk, head, dot, pixels, rectangles, pooled })
     }
 }
 

@@ -1,10 +1,13 @@
 //! Building a detector: the bundle's numbers, changed by options, checked once.
 
-use super::{Detector, DetectorError, network::Network};
+use super::{
+    Detector, DetectorError,
+    network::{InputSize, Network},
+};
 use crate::{
-    frame::{Blob, Scaling},
-    head::{BoxNormalisation, HeadOutput, PostParams, RoiPooler},
-    kernels::Kernels,
+    frame::Scaling,
+    head::{BoxNormalisation, HeadOutput, PostParams},
+    kernels::{Kernels, Team},
     model::{Bundle, Manifest, nearest::nearest},
     proposals::{ProposalError, ProposalSource, Rpn, RpnParams},
 };
@@ -61,25 +64,18 @@ impl Detector {
         let threads = options.threads.filter(|&n| n > 0).unwrap_or_else(cores);
         require(threads <= MAX_THREADS, "threads", threads, "must be at most 1024")?;
         let kernels = kernels(options.kernels.as_deref().unwrap_or("auto"))?;
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .thread_name(|i| format!("head-{i}"))
-            .build()
-            .map_err(|e| DetectorError::Threads { threads, reason: e.to_string() })?;
+        let team = Team::new(threads).map_err(|e| DetectorError::Threads { threads, reason: e.to_string() })?;
         Ok(Self {
             scaling,
             mean_bgr: bundle.manifest.input.mean_bgr,
-            network: Network::new(&bundle, &pool, kernels)?,
+            network: Network::new(&bundle, &team, kernels)?,
             source,
             max_rois: usize::MAX,
-            pool_size: bundle.network()?.pool_size,
-            pooler: RoiPooler::default(),
             post,
-            threads: pool,
-            blob: Blob::default(),
+            team,
+            input: InputSize::default(),
             proposals: Vec::new(),
             rois: Vec::new(),
-            pooled: Vec::new(),
             output: HeadOutput::default(),
             classes: bundle.manifest.classes,
         })

@@ -4,8 +4,9 @@ mod error;
 mod picture;
 mod preprocess;
 mod raw;
+mod resize;
 
 pub use error::{DecodeError, PictureError};
 pub use picture::{MAX_PIXELS, Picture};
-pub use preprocess::{Blob, Scaling, preprocess};
+pub use preprocess::{Blob, Pixels, Preprocessor, Scaling, Steps, preprocess};
 pub use raw::{Layout, PixelFormat, to_picture};

@@ -8,13 +8,14 @@
 //!   `1/s` is exact here, not the ratio of the rounded sizes;
 //! * the mean is subtracted after the resize: the two weights of a bilinear sample add up to one.
 //!
-//! Source: RGB8 rows. Result: planar f32, blue, green, red.
+//! Source: RGB8 rows. Result: planar f32, blue, green, red ([`Blob`]); or, for networks in 8 bits, the same numbers rounded,
+//! as rows of red, green, blue bytes ([`Pixels`]).
 //!
-//! 1. Columns and weights are computed once per picture, not per row.
-//! 2. Source rows are stretched horizontally at most once each, into two rows kept between output rows.
-//! 3. The vertical step is a plain loop over three slices, which the compiler vectorises.
+//! The arithmetic is in `resize`.
 
 use super::Picture;
+use super::resize::{Resize, Tap};
+use crate::kernels::Kernels;
 
 /// How large the network's input is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,93 +66,87 @@ pub struct Blob {
     pub data: Vec<f32>,
 }
 
-/// Where a sample along one axis comes from: `w0·source[at] + w1·source[next]`.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Tap {
-    at: usize,
-    next: usize,
-    w0: f32,
-    w1: f32,
+/// The network's input in 8 bits. Reused like a [`Blob`].
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Pixels {
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+    /// Network input pixels per picture pixel, the same in both directions.
+    pub scale: f32,
+    /// Red, green and blue of each pixel, row by row.
+    pub data: Vec<u8>,
 }
 
-impl Tap {
-    /// The tap of output position `i`; `inverse` is source pixels per output pixel.
-    fn new(i: usize, inverse: f64, source_len: usize) -> Self {
-        // In f64, as IPP computes it inside of OpenCV; without IPP, OpenCV rounds the position to f32 first, which
-        // moves the values of a 4000 pixel wide picture by up to 0.05.
-        let position = (i as f64 + 0.5) * inverse - 0.5;
-        let last = source_len - 1;
-        let below = position.floor();
-        if below < 0.0 {
-            Self { at: 0, next: 0, w0: 1.0, w1: 0.0 }
-        } else if below as usize >= last {
-            Self { at: last, next: last, w0: 1.0, w1: 0.0 }
-        } else {
-            let w1 = (position - below) as f32;
-            Self { at: below as usize, next: below as usize + 1, w0: 1.0 - w1, w1 }
-        }
+/// How a value of the network's input is told in 8 bits: `round(value / scale) + zero`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Steps {
+    /// Value of one step.
+    pub scale: f32,
+    /// What stands for 0 in blue, green and red.
+    pub zeros: [u8; 3],
+}
+
+/// Makes inputs of pictures, in memory that is kept.
+#[derive(Debug)]
+pub struct Preprocessor {
+    kernels: Kernels,
+    resize: Resize,
+}
+
+impl Default for Preprocessor {
+    fn default() -> Self {
+        Self::new(Kernels::best())
     }
 }
 
-/// Resizes `picture` by `scaling`, subtracts `mean_bgr` and writes the planes into `out`.
+impl Preprocessor {
+    /// On certain kernels.
+    pub fn new(kernels: Kernels) -> Self {
+        Self { kernels, resize: Resize::default() }
+    }
+
+    /// Resizes `picture` by `scaling`, subtracts `mean_bgr` and writes the planes into `out`, on the current team.
+    ///
+    /// # Panics
+    /// If the picture is empty or does not hold `width·height·3` bytes; no decoded picture is like that.
+    pub fn planes(&mut self, picture: &Picture, scaling: Scaling, mean_bgr: [f32; 3], out: &mut Blob) {
+        (out.width, out.height, out.scale) = self.prepare(picture, scaling);
+        out.data.resize(3 * out.width * out.height, 0.0);
+        self.resize.planes(self.kernels, picture, mean_bgr, out.width, &mut out.data);
+    }
+
+    /// The same numbers as [`planes`](Self::planes) makes, in 8 bits.
+    ///
+    /// # Panics
+    /// As `planes` does.
+    pub fn pixels(&mut self, picture: &Picture, scaling: Scaling, mean_bgr: [f32; 3], steps: Steps, out: &mut Pixels) {
+        (out.width, out.height, out.scale) = self.prepare(picture, scaling);
+        out.data.resize(3 * out.width * out.height, 0);
+        self.resize.pixels(self.kernels, picture, mean_bgr, steps, out.width, &mut out.data);
+    }
+
+    /// Columns, rows and scale of the input; which pixels it looks at is noted.
+    fn prepare(&mut self, picture: &Picture, scaling: Scaling) -> (usize, usize, f32) {
+        let (width, height) = (picture.width, picture.height);
+        assert!(width > 0 && height > 0 && picture.rgb.len() == width * height * 3, "not a picture");
+        let factor = scaling.factor(width, height);
+        let (out_width, out_height) = scaling.input_size(width, height);
+        self.resize.columns.clear();
+        self.resize.columns.extend((0..out_width).map(|x| Tap::new(x, 1.0 / factor, width)));
+        self.resize.rows.clear();
+        self.resize.rows.extend((0..out_height).map(|y| Tap::new(y, 1.0 / factor, height)));
+        (out_width, out_height, factor as f32)
+    }
+}
+
+/// [`Preprocessor::planes`] without memory that is kept.
 ///
 /// # Panics
-/// If the picture is empty or does not hold `width·height·3` bytes; no decoded picture is like that.
+/// As `planes` does.
 pub fn preprocess(picture: &Picture, scaling: Scaling, mean_bgr: [f32; 3], out: &mut Blob) {
-    let (width, height) = (picture.width, picture.height);
-    assert!(width > 0 && height > 0 && picture.rgb.len() == width * height * 3, "not a picture");
-    let factor = scaling.factor(width, height);
-    let inverse = 1.0 / factor;
-    let (out_width, out_height) = scaling.input_size(width, height);
-
-    out.scale = factor as f32;
-    (out.width, out.height) = (out_width, out_height);
-    out.data.resize(3 * out_width * out_height, 0.0);
-    let columns: Vec<Tap> = (0..out_width)
-        .map(|x| Tap::new(x, inverse, width))
-        .map(|tap| Tap { at: tap.at * 3, next: tap.next * 3, ..tap })
-        .collect();
-    let mut rows = [vec![0.0; 3 * out_width], vec![0.0; 3 * out_width]];
-
-    // Which source row each of the two stretched rows holds.
-    let mut held = [usize::MAX; 2];
-    let plane = out_width * out_height;
-    let (blue, rest) = out.data.split_at_mut(plane);
-    let (green, red) = rest.split_at_mut(plane);
-    for y in 0..out_height {
-        let tap = Tap::new(y, inverse, height);
-        for wanted in [tap.at, tap.next] {
-            if !held.contains(&wanted) {
-                // Rows only move down, so the one that is no longer needed is the upper one.
-                let slot = if held[0] == tap.at || held[0] == tap.next { 1 } else { 0 };
-                stretch(&picture.rgb[wanted * width * 3..][..width * 3], &columns, &mut rows[slot]);
-                held[slot] = wanted;
-            }
-        }
-        let [upper, lower] = [tap.at, tap.next].map(|row| &rows[usize::from(held[0] != row)]);
-        for (channel, to) in [&mut *blue, &mut *green, &mut *red].into_iter().enumerate() {
-            let part = channel * out_width..(channel + 1) * out_width;
-            let to = &mut to[y * out_width..][..out_width];
-            blend(&upper[part.clone()], &lower[part], tap, mean_bgr[channel], to);
-        }
-    }
-}
-
-/// One source row, stretched: RGB pixels to a blue, a green and a red row one after another.
-fn stretch(source: &[u8], columns: &[Tap], to: &mut [f32]) {
-    let (blue, rest) = to.split_at_mut(columns.len());
-    let (green, red) = rest.split_at_mut(columns.len());
-    for (((tap, b), g), r) in columns.iter().zip(blue).zip(green).zip(red) {
-        let (p, q) = (&source[tap.at..tap.at + 3], &source[tap.next..tap.next + 3]);
-        let mix = |c: usize| f32::from(p[c]) * tap.w0 + f32::from(q[c]) * tap.w1;
-        (*b, *g, *r) = (mix(2), mix(1), mix(0));
-    }
-}
-
-fn blend(upper: &[f32], lower: &[f32], tap: Tap, mean: f32, to: &mut [f32]) {
-    for ((to, &u), &l) in to.iter_mut().zip(upper).zip(lower) {
-        *to = u * tap.w0 + l * tap.w1 - mean;
-    }
+    Preprocessor::default().planes(picture, scaling, mean_bgr, out);
 }
 
 #[cfg(test)]
@@ -226,5 +221,46 @@ mod tests {
             preprocess(&gradient(w, h), s, [0.0; 3], &mut fresh);
             prop_assert_eq!(reused.data, fresh.data);
         }
+    }
+
+    #[test]
+    fn pixels_are_the_planes_rounded() {
+        for (w, h, short) in
+            [(7, 5, 5), (40, 30, 60), (50, 70, 33), (1, 1, 9), (1, 30, 20), (64, 48, 48), (333, 100, 71)]
+        {
+            let (p, scaling) = (gradient(w, h), Scaling { short, long_max: 200 });
+            // Where zero points are not the rounded means, bytes change even at factor one.
+            for (mean, steps) in [
+                ([102.9801, 115.9465, 122.7717], Steps { scale: 1.0, zeros: [103, 116, 123] }),
+                ([102.9801, 115.9465, 122.7717], Steps { scale: 0.75, zeros: [90, 128, 10] }),
+            ] {
+                let (mut blob, mut pixels) = (Blob::default(), Pixels::default());
+                preprocess(&p, scaling, mean, &mut blob);
+                let team = crate::kernels::Team::new(3).unwrap();
+                let mut preprocessor = Preprocessor::default();
+                for _ in 0..2 {
+                    team.install(|| preprocessor.pixels(&p, scaling, mean, steps, &mut pixels));
+                }
+                assert_eq!((pixels.width, pixels.height, pixels.scale), (blob.width, blob.height, blob.scale));
+                let plane = blob.width * blob.height;
+                for (i, got) in pixels.data.iter().enumerate() {
+                    let channel = 2 - i % 3;
+                    let value = blob.data[channel * plane + i / 3] / steps.scale;
+                    let want = (value.round_ties_even() + f32::from(steps.zeros[channel])).clamp(0.0, 255.0) as u8;
+                    assert_eq!(*got, want, "{w}×{h} to {short} at {i}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_number_of_threads_does_not_change_the_planes() {
+        let run = |threads: usize| {
+            let mut blob = Blob::default();
+            let team = crate::kernels::Team::new(threads).unwrap();
+            team.install(|| preprocess(&gradient(150, 97), Scaling { short: 131, long_max: 300 }, [1.0; 3], &mut blob));
+            blob
+        };
+        assert_eq!(run(1), run(4));
     }
 }

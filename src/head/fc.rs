@@ -17,7 +17,13 @@ struct Layer {
 }
 
 impl Layer {
-    fn take(weights: &mut Weights, kernels: Kernels, layer: &str, with_bias: bool) -> Result<Self, HeadError> {
+    fn take(
+        weights: &mut Weights,
+        kernels: Kernels,
+        layer: &str,
+        cells: usize,
+        with_bias: bool,
+    ) -> Result<Self, HeadError> {
         let name = format!("{layer}.weight");
         let weight = take_tensor(weights, &name)?;
         let [outputs, inputs] = weight.shape[..] else {
@@ -25,6 +31,9 @@ impl Layer {
         };
         if outputs == 0 || inputs == 0 {
             return Err(shape_error(&name, &weight, "at least one output and one input".to_owned()));
+        }
+        if cells == 0 || !inputs.is_multiple_of(cells) {
+            return Err(shape_error(&name, &weight, format!("inputs of {cells} cells for each channel")));
         }
         let mut bias = None;
         if with_bias {
@@ -35,7 +44,7 @@ impl Layer {
             }
             bias = Some(b.data);
         }
-        let dense = Dense::new(kernels, inputs, outputs, &weight.data, bias.as_deref());
+        let dense = Dense::new(kernels, inputs, outputs, cells, &weight.data, bias.as_deref());
         Ok(Self { name, dense })
     }
 
@@ -54,13 +63,14 @@ pub(super) struct Stack {
 
 impl Stack {
     /// Takes a layer's tensors out of the weights, so that no more than one is in memory twice, while it is packed.
-    pub(super) fn take(weights: &mut Weights, kernels: Kernels, layer: &str) -> Result<Self, HeadError> {
+    /// Its inputs come cell by cell, see [`Dense::new`].
+    pub(super) fn take(weights: &mut Weights, kernels: Kernels, layer: &str, cells: usize) -> Result<Self, HeadError> {
         let (v, u) = (format!("{layer}_v"), format!("{layer}_u"));
         if !weights.has_layer(&v) && !weights.has_layer(&u) {
-            return Ok(Self { first: None, last: Layer::take(weights, kernels, layer, true)? });
+            return Ok(Self { first: None, last: Layer::take(weights, kernels, layer, cells, true)? });
         }
-        let first = Layer::take(weights, kernels, &v, false)?;
-        let last = Layer::take(weights, kernels, &u, true)?;
+        let first = Layer::take(weights, kernels, &v, cells, false)?;
+        let last = Layer::take(weights, kernels, &u, 1, true)?;
         if first.dense.outputs() != last.dense.inputs() {
             let want = format!("{} inputs, the rank of \"{}\"", first.dense.outputs(), first.name);
             return Err(HeadError::Shape { got: last.shape(), name: last.name, want });

@@ -19,7 +19,7 @@ use fc::{Stack, Work};
 
 pub use int8::QuantHead;
 pub use postprocess::{BoxNormalisation, Detection, PictureSize, PostParams, Postprocessed, postprocess};
-pub use roi_pool::{MapView, RoiPooler, roi_pool};
+pub use roi_pool::{MapView, RoiPooler, pool_cells, roi_pool};
 
 /// The fully connected layers of a network.
 #[derive(Debug)]
@@ -96,22 +96,23 @@ pub type Watch<'a> = &'a mut dyn FnMut(&str, &[f32]);
 impl Head {
     /// The head of a bundle, on the best kernels this processor has.
     pub fn new(bundle: &Bundle) -> Result<Self, HeadError> {
-        Self::with_kernels(bundle.head_weights()?, Kernels::best())
+        Self::with_kernels(bundle.head_weights()?, Kernels::best(), 1)
     }
 
     /// The head of a set of weights, which may hold other layers too. Any of its layers may be a truncated SVD pair.
     pub fn from_weights(weights: Weights) -> Result<Self, HeadError> {
-        Self::with_kernels(weights, Kernels::best())
+        Self::with_kernels(weights, Kernels::best(), 1)
     }
 
-    /// [`from_weights`](Self::from_weights) on certain kernels.
-    pub fn with_kernels(mut weights: Weights, kernels: Kernels) -> Result<Self, HeadError> {
-        let mut layer = |name| Stack::take(&mut weights, kernels, name);
+    /// [`from_weights`](Self::from_weights) on certain kernels. Pooled RoIs come in the file's order, channel, row, column, if
+    /// `side` is 1; else cell by cell: row, column, channel, of `side`×`side` cells, which is what the detector does.
+    pub fn with_kernels(mut weights: Weights, kernels: Kernels, side: usize) -> Result<Self, HeadError> {
+        let mut layer = |name, cells| Stack::take(&mut weights, kernels, name, cells);
         let head = Self {
-            fc6: layer("fc6")?,
-            fc7: layer("fc7")?,
-            cls_score: layer("cls_score")?,
-            bbox_pred: layer("bbox_pred")?,
+            fc6: layer("fc6", side * side)?,
+            fc7: layer("fc7", 1)?,
+            cls_score: layer("cls_score", 1)?,
+            bbox_pred: layer("bbox_pred", 1)?,
             scratch: Scratch::default(),
         };
         head.fc7.expect_inputs(head.fc6.outputs())?;
@@ -131,7 +132,7 @@ impl Head {
         self.cls_score.outputs()
     }
 
-    /// Runs the layers on `n` pooled RoIs, each in the order channel, row, column.
+    /// Runs the layers on `n` pooled RoIs, in the order that the head was made for.
     pub fn run(&mut self, pooled: &[f32], n: usize) -> Result<HeadOutput, HeadError> {
         let mut out = HeadOutput::default();
         self.run_into(pooled, n, &mut out)?;

@@ -14,12 +14,14 @@
 //! maximum; a NaN never wins, and a bin of nothing but NaN gives `-f32::MAX`, as in Caffe. Exact: the tests hold the
 //! loops of the definition and demand the same bits.
 //!
-//! 1. The map is first turned to row, column, channel, so that the maximum over the cells of a bin runs over contiguous
-//!    channels in vector registers, without a branch; each RoI's result is turned back while it is in the cache.
-//! 2. RoIs run in parallel on the current rayon pool.
+//! 1. The maximum over the cells of a bin runs over contiguous channels in vector registers, without a branch; a map with
+//!    channels outermost is turned first. What the detector hands to its head stays cell by cell ([`pool_cells`]): the
+//!    head's weights are put in that order once.
+//! 2. In 8 bits the map's bytes are pooled: the largest value has the largest byte.
+//! 3. RoIs run in parallel on the current team.
 
 use crate::boxes::BBox;
-use rayon::prelude::*;
+use crate::kernels::{CellMap, Cells, Kernels, Rectangles, team, to_channels_last};
 use std::ops::Range;
 
 /// A map of features, channels outermost.
@@ -57,39 +59,93 @@ pub fn roi_pool(
     }
 }
 
+/// Pools every RoI of a channels-last map into cells: row, column, channel. RoIs' results begin `step` numbers apart in
+/// `out`. `empty` is what a bin without cells becomes, `least` what is no larger than any number of the map.
+///
+/// # Panics
+///
+/// If the map's length is not what its sides say, or `out` is too short.
+#[allow(clippy::too_many_arguments, reason = "two special values and a step")]
+pub fn pool_cells<T: Copy + PartialOrd + Send + Sync>(
+    kernels: Kernels,
+    memory: &mut Rectangles<T>,
+    map: CellMap<'_, T>,
+    rois: &[BBox],
+    spatial_scale: f32,
+    pool_size: usize,
+    (empty, least): (T, T),
+    out: &mut [T],
+    step: usize,
+) {
+    let bins = |roi: usize, bin: usize| {
+        let (rows, cols) =
+            Grid::new(&rois[roi], spatial_scale, pool_size, map.rows, map.cols).bin(bin / pool_size, bin % pool_size);
+        Cells { rows, cols }
+    };
+    memory.max(kernels, map, (rois.len(), pool_size * pool_size), bins, (empty, least), out, step);
+}
+
 /// [`roi_pool`] that keeps its working memory from picture to picture.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct RoiPooler {
+    kernels: Kernels,
     /// The map as row, column, channel.
     turned: Vec<f32>,
+    /// Pooled RoIs as row, column, channel.
+    cells: Vec<f32>,
+    rectangles: Rectangles<f32>,
+}
+
+impl Default for RoiPooler {
+    fn default() -> Self {
+        Self::new(Kernels::best())
+    }
 }
 
 impl RoiPooler {
+    /// A pooler on certain kernels.
+    pub fn new(kernels: Kernels) -> Self {
+        Self { kernels, turned: Vec::new(), cells: Vec::new(), rectangles: Rectangles::default() }
+    }
+
+    /// [`pool_cells`] of a map with channels outermost; RoIs follow each other without gaps.
+    ///
+    /// # Panics
+    ///
+    /// If the map's length is not `channels·rows·cols`.
+    pub fn pool_cells(
+        &mut self,
+        map: MapView<'_>,
+        rois: &[BBox],
+        spatial_scale: f32,
+        pool_size: usize,
+        out: &mut Vec<f32>,
+    ) {
+        let per_roi = map.channels * pool_size * pool_size;
+        if !prepare(map, rois.len() * per_roi, out) {
+            return;
+        }
+        let kernels = self.kernels;
+        let mut rectangles = std::mem::take(&mut self.rectangles);
+        let map = self.turn(map);
+        pool_cells(kernels, &mut rectangles, map, rois, spatial_scale, pool_size, (0.0, -f32::MAX), out, per_roi);
+        self.rectangles = rectangles;
+    }
+
     /// [`roi_pool`] without argmax.
     ///
     /// # Panics
     ///
     /// If the map's length is not `channels·rows·cols`.
     pub fn pool(&mut self, map: MapView<'_>, rois: &[BBox], spatial_scale: f32, pool_size: usize, out: &mut Vec<f32>) {
-        let (channels, per_roi) = (map.channels, map.channels * pool_size * pool_size);
-        if !prepare(map, rois.len() * per_roi, out) {
-            return;
-        }
-        let turned = self.turn(map);
-        out.par_chunks_exact_mut(per_roi).zip(rois).for_each_init(
-            || vec![0.0; per_roi],
-            |tile, (out, roi)| {
-                let grid = Grid::new(roi, spatial_scale, pool_size, map);
-                for (bin, best) in tile.chunks_exact_mut(channels).enumerate() {
-                    let window = grid.bin(bin / pool_size, bin % pool_size);
-                    best.fill(start_value(&window));
-                    for at in cells(window, map.cols) {
-                        raise(best, &turned[at * channels..][..channels]);
-                    }
-                }
-                turn_back(tile, channels, out);
-            },
-        );
+        let per_roi = map.channels * pool_size * pool_size;
+        let mut cells = std::mem::take(&mut self.cells);
+        self.pool_cells(map, rois, spatial_scale, pool_size, &mut cells);
+        out.resize(cells.len(), 0.0);
+        team::for_each_chunk(out, per_roi, |roi, out| {
+            turn_back(&cells[roi * per_roi..][..per_roi], map.channels, out);
+        });
+        self.cells = cells;
     }
 
     /// [`roi_pool`] with argmax.
@@ -112,52 +168,37 @@ impl RoiPooler {
         if !prepare(map, rois.len() * per_roi, out) {
             return;
         }
-        let turned = self.turn(map);
-        let results = out.par_chunks_exact_mut(per_roi).zip(argmax.par_chunks_exact_mut(per_roi));
-        results.zip(rois).for_each_init(
-            || (vec![0.0; per_roi], vec![-1; per_roi]),
-            |(tile, positions), ((out, argmax), roi)| {
-                let grid = Grid::new(roi, spatial_scale, pool_size, map);
-                let bins = tile.chunks_exact_mut(channels).zip(positions.chunks_exact_mut(channels));
-                for (bin, (best, position)) in bins.enumerate() {
-                    let window = grid.bin(bin / pool_size, bin % pool_size);
-                    best.fill(start_value(&window));
-                    position.fill(-1);
-                    for at in cells(window, map.cols) {
-                        raise_with_position(best, position, &turned[at * channels..][..channels], at as i32);
-                    }
-                }
-                turn_back(tile, channels, out);
-                turn_back(positions, channels, argmax);
-            },
-        );
-    }
-
-    /// The map as row, column, channel.
-    fn turn(&mut self, map: MapView<'_>) -> &[f32] {
-        let MapView { data, channels, cols, .. } = map;
-        let plane = map.rows * cols;
-        self.turned.resize(data.len(), 0.0);
-        self.turned.par_chunks_exact_mut(cols * channels).enumerate().for_each(|(row, turned)| {
-            for channel in 0..channels {
-                let line = &data[channel * plane + row * cols..][..cols];
-                for (out, &v) in turned[channel..].iter_mut().step_by(channels).zip(line) {
-                    *out = v;
+        let turned = self.turn(map).data;
+        let mut tiles: Vec<(Vec<f32>, Vec<i32>)> = vec![(vec![0.0; per_roi], vec![-1; per_roi]); rois.len()];
+        team::for_each_chunk(&mut tiles, 1, |roi, tile| {
+            let (tile, positions) = &mut tile[0];
+            let grid = Grid::new(&rois[roi], spatial_scale, pool_size, map.rows, map.cols);
+            let bins = tile.chunks_exact_mut(channels).zip(positions.chunks_exact_mut(channels));
+            for (bin, (best, position)) in bins.enumerate() {
+                let window = grid.bin(bin / pool_size, bin % pool_size);
+                best.fill(start_value(&window));
+                for at in cells(window, map.cols) {
+                    raise_with_position(best, position, &turned[at * channels..][..channels], at as i32);
                 }
             }
         });
-        &self.turned
+        let results = out.chunks_exact_mut(per_roi).zip(argmax.chunks_exact_mut(per_roi));
+        for ((tile, positions), (out, argmax)) in tiles.iter().zip(results) {
+            turn_back(tile, channels, out);
+            turn_back(positions, channels, argmax);
+        }
+    }
+
+    /// The map as row, column, channel.
+    fn turn(&mut self, map: MapView<'_>) -> CellMap<'_, f32> {
+        let MapView { data, channels, rows, cols } = map;
+        self.turned.resize(data.len(), 0.0);
+        to_channels_last(data, channels, &mut self.turned);
+        CellMap { data: &self.turned, rows, cols, channels }
     }
 }
 
-/// Raises each value to the other if that is larger.
-fn raise(best: &mut [f32], values: &[f32]) {
-    for (best, &v) in best.iter_mut().zip(values) {
-        *best = if v > *best { v } else { *best };
-    }
-}
-
-/// [`raise`], and notes `at` where a value was raised.
+/// Raises each value to the other if that is larger, and notes `at` where.
 fn raise_with_position(best: &mut [f32], position: &mut [i32], values: &[f32], at: i32) {
     for ((best, position), &v) in best.iter_mut().zip(position).zip(values) {
         // All ones where `v` wins: a select on `v > *best` became a branch, at six times the time.
@@ -210,13 +251,13 @@ struct Grid {
 }
 
 impl Grid {
-    fn new(roi: &BBox, spatial_scale: f32, pool_size: usize, map: MapView<'_>) -> Self {
+    fn new(roi: &BBox, spatial_scale: f32, pool_size: usize, rows: usize, cols: usize) -> Self {
         // `round` is half away from zero like C's; `as` saturates, so wild corners do no harm.
         let cell = |corner: f32| i64::from((corner * spatial_scale).round() as i32);
         let (x, y) = (cell(roi.x1), cell(roi.y1));
         let (width, height) = ((cell(roi.x2) - x + 1).max(1), (cell(roi.y2) - y + 1).max(1));
         let pool = pool_size as f32;
-        let (rows, cols) = (map.rows as i64, map.cols as i64);
+        let (rows, cols) = (rows as i64, cols as i64);
         Self { x, y, bin_width: width as f32 / pool, bin_height: height as f32 / pool, rows, cols }
     }
 

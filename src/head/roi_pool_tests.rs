@@ -11,7 +11,7 @@ fn noise(len: usize, seed: u64) -> Vec<f32> {
 fn plain(map: MapView<'_>, rois: &[BBox], spatial_scale: f32, pool_size: usize) -> (Vec<f32>, Vec<i32>) {
     let (mut out, mut argmax) = (Vec::new(), Vec::new());
     for roi in rois {
-        let grid = Grid::new(roi, spatial_scale, pool_size, map);
+        let grid = Grid::new(roi, spatial_scale, pool_size, map.rows, map.cols);
         for plane in map.data.chunks_exact(map.rows * map.cols) {
             for bin in 0..pool_size * pool_size {
                 let (rows, columns) = grid.bin(bin / pool_size, bin % pool_size);
@@ -52,6 +52,12 @@ proptest! {
         roi_pool(map, &rois, 1.0 / 16.0, pool, &mut out, Some(&mut argmax));
         let want = plain(map, &rois, 1.0 / 16.0, pool);
         prop_assert_eq!((&alone, &out, &argmax), (&want.0, &want.0, &want.1));
+        let mut cells = vec![9.0; 5];
+        RoiPooler::default().pool_cells(map, &rois, 1.0 / 16.0, pool, &mut cells);
+        for (i, value) in cells.iter().enumerate() {
+            let (roi, bin, channel) = (i / (channels * pool * pool), i / channels % (pool * pool), i % channels);
+            prop_assert_eq!(*value, want.0[(roi * channels + channel) * pool * pool + bin]);
+        }
     }
 }
 

@@ -10,13 +10,13 @@
 //!    the blocks before are read and written again, which costs little.
 //! 2. Each block of the inputs is copied first: rows of a power of two numbers would share one set of the cache.
 //! 3. Against the `gemm` crate on one core of a Zen 4 (fc6 of ZF, 300 RoIs): see `benches/NOTES.md`.
-
-use rayon::prelude::*;
+#![allow(unsafe_code)]
 
 use super::buffer::Buffer;
 use super::choice::Kernels;
 use super::simd::{Simd, Work};
-use super::tile::{F32, Left, Panels, Plainly, rows};
+use super::team::{self, Pieces};
+use super::tile::{F32, Left, Panels, Plainly, Target, rows};
 
 /// Numbers of each input taken at a time; with 300 inputs 600 KB. A multiple of every panel's width.
 const BLOCK: usize = 512;
@@ -70,23 +70,36 @@ impl Batch {
 }
 
 impl Dense {
-    /// Packs `[outputs, inputs]`; no bias is one of zeros.
+    /// Packs `[outputs, inputs]`; no bias is one of zeros. Weights are for inputs in the order channel, cell, of so many
+    /// `cells`; inputs come in the order cell, channel. With one cell that is the same.
     ///
     /// # Panics
     ///
-    /// If a slice has another length than the sizes say.
-    pub fn new(kernels: Kernels, inputs: usize, outputs: usize, weight: &[f32], bias: Option<&[f32]>) -> Self {
+    /// If a slice has another length than the sizes say, or the cells do not divide the inputs.
+    pub fn new(
+        kernels: Kernels,
+        inputs: usize,
+        outputs: usize,
+        cells: usize,
+        weight: &[f32],
+        bias: Option<&[f32]>,
+    ) -> Self {
         assert_eq!(weight.len(), inputs * outputs, "weights of {outputs}×{inputs}");
+        assert!(cells > 0 && inputs.is_multiple_of(cells), "{inputs} inputs of {cells} cells");
+        let channels = inputs / cells;
         let pack = |first: usize| {
             let k = BLOCK.min(inputs - first);
-            Panels::pack(kernels.panel_width(), 1, k, outputs, |k, n| weight[n * inputs + first + k])
+            Panels::pack(kernels.panel_width(), 1, k, outputs, |k, n| {
+                let (cell, channel) = ((first + k) / channels, (first + k) % channels);
+                weight[n * inputs + channel * cells + cell]
+            })
         };
         let firsts: Vec<usize> = (0..inputs).step_by(BLOCK).collect();
         let mut padded = Buffer::zeros(outputs.div_ceil(kernels.panel_width()) * kernels.panel_width());
         if let Some(bias) = bias {
             padded[..outputs].copy_from_slice(bias);
         }
-        Self { kernels, inputs, outputs, blocks: firsts.into_par_iter().map(pack).collect(), bias: padded }
+        Self { kernels, inputs, outputs, blocks: team::map(firsts.len(), |i| pack(firsts[i])), bias: padded }
     }
 
     /// Numbers it takes per input.
@@ -99,7 +112,7 @@ impl Dense {
         self.outputs
     }
 
-    /// Runs a batch of `n` inputs through, on the current rayon pool. `scratch` is memory to work in; `relu`: negative
+    /// Runs a batch of `n` inputs through, on the current team. `scratch` is memory to work in; `relu`: negative
     /// results become zero.
     ///
     /// # Panics
@@ -120,7 +133,7 @@ impl Dense {
         let step = BLOCK + Buffer::<f32>::LINE;
         scratch.resize(n * step);
         for (b, panels) in self.blocks.iter().enumerate() {
-            scratch.par_chunks_mut(step * 16).enumerate().for_each(|(i, rows)| {
+            team::for_each_chunk(scratch, step * 16, |i, rows| {
                 for (j, row) in rows.chunks_exact_mut(step).enumerate() {
                     let (i, row) = (i * 16 + j, &mut row[..panels.k()]);
                     match x {
@@ -129,9 +142,16 @@ impl Dense {
                     }
                 }
             });
-            let left = Left { data: scratch, step, runs: &[0], run: panels.k() };
             let (first, last) = (b == 0, b + 1 == self.blocks.len());
-            out.numbers.par_chunks_exact_mut(n * width).enumerate().for_each(|(panel, out)| {
+            let (outs, data) = (Pieces::new(&mut out.numbers), &scratch[..]);
+            // Few panels are cut into parts of the batch, so that there is enough to share out evenly.
+            let cuts = (4 * team::threads()).div_ceil(panels.count()).clamp(1, n);
+            team::for_each(panels.count() * cuts, |task| {
+                let (panel, cut) = (task / cuts, task % cuts);
+                let (start, end) = (n * cut / cuts, n * (cut + 1) / cuts);
+                // SAFETY: no two tasks have panel and part in common.
+                let out = unsafe { outs.take((panel * n + start) * width..(panel * n + end) * width) };
+                let left = Left { data, first: start * step, step, runs: &[0], run: panels.k() };
                 let bias = first.then_some(&self.bias[panel * width..][..width]);
                 let finish = Plainly { bias, accumulate: !first, relu: relu && last };
                 self.kernels.run(Product { left: &left, panels, panel, finish, out });
@@ -156,7 +176,10 @@ impl Work for Product<'_> {
     fn run<S: Simd>(self, simd: S) {
         let width = 2 * S::LANES;
         let count = self.out.len() / width;
-        rows(F32(simd), self.left, 0, count, self.panels.panel(self.panel), self.finish, self.out, width);
+        let pieces = Pieces::new(self.out);
+        let target = Target { pieces: &pieces, at: 0, step: width };
+        // SAFETY: `out` is borrowed mutably.
+        unsafe { rows(F32(simd), &[*self.left], count, self.panels.panel(self.panel), self.finish, target) };
     }
 }
 
@@ -186,8 +209,8 @@ mod tests {
             let want = layer(&hidden, &w2, None, middle, m);
             let scale = want.iter().fold(1e-3f64, |m, v| m.max(v.abs()));
             for kernels in Kernels::available() {
-                let first = Dense::new(kernels, k, middle, &w1, Some(&b1));
-                let second = Dense::new(kernels, middle, m, &w2, None);
+                let first = Dense::new(kernels, k, middle, 1, &w1, Some(&b1));
+                let second = Dense::new(kernels, middle, m, 1, &w2, None);
                 let (mut scratch, mut between, mut last, mut got) = Default::default();
                 for _ in 0..2 {
                     first.run(Inputs::Rows(&x), n, true, &mut scratch, &mut between);
@@ -199,6 +222,29 @@ mod tests {
                     let error = (f64::from(*got) - want).abs();
                     assert!(error <= 1e-5 * scale, "{} n={n} k={k}, {i}: {got}, want {want}", kernels.name());
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn inputs_may_come_cell_by_cell() {
+        let (channels, cells, n) = (5, 9, 3);
+        let value = |i: usize| (i * 37 % 101) as f32 * 0.01;
+        let (weight, x): (Vec<f32>, Vec<f32>) =
+            ((0..2 * channels * cells).map(value).collect(), (0..n * channels * cells).map(value).collect());
+        let by_cell: Vec<f32> = (0..x.len())
+            .map(|i| x[i / (channels * cells) * channels * cells + i % channels * cells + i / channels % cells])
+            .collect();
+        for kernels in Kernels::available() {
+            let run = |cells: usize, x: &[f32]| {
+                let layer = Dense::new(kernels, x.len() / n, 2, cells, &weight, None);
+                let (mut scratch, mut batch, mut rows) = Default::default();
+                layer.run(Inputs::Rows(x), n, false, &mut scratch, &mut batch);
+                Batch::to_rows(&batch, &mut rows);
+                rows
+            };
+            for (got, want) in run(cells, &by_cell).iter().zip(run(1, &x)) {
+                assert!((got - want).abs() < 1e-4, "{}: {got}, want {want}", kernels.name());
             }
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! Channels-last is what the convolutions read; channel-major is what files, the engine and RoI pooling have. Copies, exact.
 
-use rayon::prelude::*;
+use super::team;
 
 /// Pixels of a task; a cache line of each plane is used up by 16 of them.
 const PIXELS: usize = 256;
@@ -15,7 +15,7 @@ const PIXELS: usize = 256;
 pub fn to_channels_last(x: &[f32], channels: usize, out: &mut [f32]) {
     assert!(x.len() == out.len() && (x.is_empty() || x.len().is_multiple_of(channels)), "whole pixels");
     let pixels = x.len() / channels.max(1);
-    out.par_chunks_mut((PIXELS * channels).max(1)).enumerate().for_each(|(i, out)| {
+    team::for_each_chunk(out, PIXELS * channels, |i, out| {
         for (j, out) in out.chunks_mut(16 * channels).enumerate() {
             let first = i * PIXELS + j * 16;
             for (c, plane) in x.chunks_exact(pixels).enumerate() {
@@ -33,7 +33,7 @@ pub fn to_channels_last(x: &[f32], channels: usize, out: &mut [f32]) {
 pub fn to_channel_major(x: &[f32], channels: usize, out: &mut [f32]) {
     assert!(x.len() == out.len() && (x.is_empty() || x.len().is_multiple_of(channels)), "whole pixels");
     let pixels = x.len() / channels.max(1);
-    out.par_chunks_mut((16 * pixels).max(1)).enumerate().for_each(|(i, planes)| {
+    team::for_each_chunk(out, 16 * pixels, |i, planes| {
         let first = i * 16;
         for (j, x) in x.chunks(16 * channels).enumerate() {
             for (c, plane) in planes.chunks_exact_mut(pixels).enumerate() {

@@ -4,11 +4,12 @@
 //! with zeros outside (n = size²). Vectors run along the channels. The usual beta, 0.75, is two square roots; any other a
 //! power. Agrees with the definition in f64 to 1e-6 relative.
 
-use rayon::prelude::*;
+use std::ops::Range;
 
 use super::choice::Kernels;
 use super::pool::MapShape;
 use super::simd::{MOST_LANES, Simd, Work, load_some, store_some};
+use super::team;
 
 /// Where the squares are summed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,28 +33,53 @@ pub struct LrnParams {
     pub k: f32,
 }
 
-/// Normalises a map into `out`, on the current rayon pool.
+/// Normalises a map into `out`, on the current team.
 ///
 /// # Panics
 ///
-/// If a slice has another length than the shape says.
+/// If a slice has another length than the shape says, or a square is higher than 16.
 pub fn lrn(kernels: Kernels, params: LrnParams, x: &[f32], shape: MapShape, out: &mut [f32]) {
     assert_eq!((x.len(), out.len()), (shape.iter().product(), shape.iter().product()), "maps of {shape:?}");
     let line = shape[1] * shape[2];
-    out.par_chunks_mut(line.max(1)).enumerate().for_each(|(row, out)| {
-        kernels.run(LrnRow { params, x, shape, row, out });
+    team::for_each_chunk(out, line, |row, out| {
+        let lines = params.lines(row, shape[0]);
+        let near = &x[lines.start * line..lines.end * line];
+        kernels.run(LrnLine { params, near: [near, &[]], here: row - lines.start, channels: shape[2], out });
     });
 }
 
-struct LrnRow<'a> {
-    params: LrnParams,
-    x: &'a [f32],
-    shape: MapShape,
-    row: usize,
-    out: &'a mut [f32],
+impl LrnParams {
+    /// The lines that line `row` of `rows` depends on.
+    pub fn lines(&self, row: usize, rows: usize) -> Range<usize> {
+        match self.window {
+            LrnWindow::Channels(_) => row..row + 1,
+            LrnWindow::Square(size) => near(row, rows, size),
+        }
+    }
 }
 
-impl Work for LrnRow<'_> {
+/// Places of a window of `size` around `i` inside of `len`.
+#[inline(always)]
+fn near(i: usize, len: usize, size: usize) -> Range<usize> {
+    let half = size.saturating_sub(1) / 2;
+    i.saturating_sub(half)..(i + size - half).min(len)
+}
+
+/// One line of the result.
+pub struct LrnLine<'a> {
+    /// The numbers of the layer.
+    pub params: LrnParams,
+    /// The [lines](LrnParams::lines) it depends on, one after another, maybe in two pieces.
+    pub near: [&'a [f32]; 2],
+    /// Which of them it is.
+    pub here: usize,
+    /// Numbers of a pixel.
+    pub channels: usize,
+    /// The result.
+    pub out: &'a mut [f32],
+}
+
+impl Work for LrnLine<'_> {
     type Out = ();
 
     #[inline(always)]
@@ -65,20 +91,27 @@ impl Work for LrnRow<'_> {
     }
 }
 
-impl LrnRow<'_> {
+impl<'a> LrnLine<'a> {
+    /// Line `i` of those it depends on.
+    #[inline(always)]
+    fn line(&self, i: usize) -> &'a [f32] {
+        let ([a, b], len) = (self.near, self.out.len());
+        if i * len < a.len() { &a[i * len..][..len] } else { &b[i * len - a.len()..][..len] }
+    }
+
     #[inline(always)]
     fn across<S: Simd>(self, simd: S, size: usize) {
-        let channels = self.shape[2];
+        let Self { channels, params, .. } = self;
         let half = size.saturating_sub(1) / 2;
         // The squares of a pixel, with zeros on both sides for the windows that overhang, and room for the last vector.
         let mut squares = vec![0.0; channels + size + S::LANES];
-        let x = self.x[self.row * self.out.len()..].chunks_exact(channels);
-        for (x, out) in x.zip(self.out.chunks_exact_mut(channels)) {
+        let x = self.line(0);
+        for (x, out) in x.chunks_exact(channels).zip(self.out.chunks_exact_mut(channels)) {
             squares[half..].iter_mut().zip(x).for_each(|(s, x)| *s = x * x);
             for c in (0..channels).step_by(S::LANES) {
                 let near = (0..size).map(|shift| simd.load(&squares[c + shift..]));
                 let sum = near.fold(simd.splat(0.0), |sum, s| simd.add(sum, s));
-                let y = scale(simd, load_some(simd, &x[c..]), sum, self.params.alpha / size as f32, self.params);
+                let y = scale(simd, load_some(simd, &x[c..]), sum, params.alpha / size as f32, params);
                 store_some(simd, y, &mut out[c..]);
             }
         }
@@ -86,26 +119,34 @@ impl LrnRow<'_> {
 
     #[inline(always)]
     fn within<S: Simd>(self, simd: S, size: usize) {
-        let [rows, cols, channels] = self.shape;
-        let half = size.saturating_sub(1) / 2;
-        let near = |i: usize, len: usize| i.saturating_sub(half)..(i + size - half).min(len);
-        let strength = self.params.alpha / (size * size) as f32;
-        for (col, out) in self.out.chunks_exact_mut(channels).enumerate() {
-            let pixel = |r: usize, q: usize| &self.x[(r * cols + q) * channels..][..channels];
+        let (channels, params) = (self.channels, self.params);
+        let (count, cols) =
+            (self.near.iter().map(|n| n.len()).sum::<usize>() / self.out.len(), self.out.len() / channels);
+        let strength = params.alpha / (size * size) as f32;
+        let mut lines: [&'a [f32]; MOST_LINES] = [&[]; MOST_LINES];
+        assert!(count <= MOST_LINES, "a window of {size} lines");
+        lines.iter_mut().zip(0..count).for_each(|(line, i)| *line = self.line(i));
+        for col in 0..cols {
+            let at = near(col, cols, size);
             for c in (0..channels).step_by(S::LANES) {
                 let mut sum = simd.splat(0.0);
-                for r in near(self.row, rows) {
-                    for q in near(col, cols) {
-                        let x = load_some(simd, &pixel(r, q)[c..]);
+                for line in &lines[..count] {
+                    for q in at.clone() {
+                        let x = load_some(simd, &line[q * channels + c..][..S::LANES.min(channels - c)]);
                         sum = simd.mul_add(x, x, sum);
                     }
                 }
-                let y = scale(simd, load_some(simd, &pixel(self.row, col)[c..]), sum, strength, self.params);
-                store_some(simd, y, &mut out[c..]);
+                let here = (col * channels + c, S::LANES.min(channels - c));
+                let x = load_some(simd, &lines[self.here][here.0..][..here.1]);
+                let y = scale(simd, x, sum, strength, params);
+                store_some(simd, y, &mut self.out[here.0..][..here.1]);
             }
         }
     }
 }
+
+/// Lines of the highest window.
+const MOST_LINES: usize = 16;
 
 /// `x / (k + strength·sum)^beta`.
 #[inline(always)]

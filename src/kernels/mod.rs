@@ -7,33 +7,41 @@
 //! conv/      convolution: direct and Winograd
 //! int8/      the arithmetic of quantised layers
 //! pool, lrn, layout    the other layers of a trunk, on channels-last maps
+//! largest    the largest of several pixels, which pooling is made of
 //! dense      fully connected layers
+//! team       the threads that all of it runs on
 //! peak       the speed that the others are compared with
 //! product    products of `compress`, by the `gemm` crate
 //! ```
 //!
 //! A kernel is written once, over vectors of any width; `scalar` is the same code on plain numbers. All of it runs on the
-//! rayon pool it is called from.
+//! [team](Team) it is called from.
 
 mod buffer;
 mod choice;
 mod conv;
 mod dense;
 pub mod int8;
+mod largest;
 mod layout;
 mod lrn;
+mod normalised;
 mod peak;
 mod pool;
 mod product;
 mod simd;
+pub mod team;
 mod tile;
 
 pub use buffer::Buffer;
 pub use choice::Kernels;
 pub use conv::{Conv, ConvShape, Scratch};
 pub use dense::{Batch, Dense, Inputs};
+pub use largest::{CellMap, Cells, Rectangles};
 pub use layout::{to_channel_major, to_channels_last};
 pub use lrn::{LrnParams, LrnWindow, lrn};
 pub use peak::peak_flops;
 pub use pool::{MapShape, PoolShape, max_pool};
 pub use product::{Element, Matrix, product};
+pub use simd::{Simd, Work};
+pub use team::Team;

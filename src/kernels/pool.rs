@@ -3,10 +3,9 @@
 
 use std::ops::Range;
 
-use rayon::prelude::*;
-
 use super::choice::Kernels;
 use super::simd::{Simd, Work, load_some, store_some};
+use super::team;
 
 /// The windows, the same in both directions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -30,9 +29,7 @@ pub type MapShape = [usize; 3];
 pub fn max_pool(kernels: Kernels, pool: PoolShape, x: &[f32], from: MapShape, out: &mut [f32], to: MapShape) {
     assert_eq!((x.len(), out.len()), (from.iter().product(), to.iter().product()), "maps of {from:?} and {to:?}");
     pool.check(from, to);
-    out.par_chunks_mut((to[1] * to[2]).max(1)).enumerate().for_each(|(row, out)| {
-        kernels.run(PoolRow { pool, x, from, row, out });
-    });
+    team::for_each_chunk(out, to[1] * to[2], |row, out| kernels.run(PoolRow { pool, x, from, row, out }));
 }
 
 struct PoolRow<'a> {
@@ -51,6 +48,27 @@ impl Work for PoolRow<'_> {
         let [rows, cols, channels] = self.from;
         let lines = self.pool.inside(self.row, rows).map(|r| &self.x[r * cols * channels..][..cols * channels]);
         pool_lines(simd, self.pool, lines, channels, self.out);
+    }
+}
+
+/// One row of results, from the lines that its windows cover.
+pub struct PoolLines<'a> {
+    /// The windows.
+    pub pool: PoolShape,
+    /// The lines.
+    pub lines: &'a [&'a [f32]],
+    /// Numbers of a pixel.
+    pub channels: usize,
+    /// The row.
+    pub out: &'a mut [f32],
+}
+
+impl Work for PoolLines<'_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        pool_lines(simd, self.pool, self.lines.iter().copied(), self.channels, self.out);
     }
 }
 

@@ -1,7 +1,7 @@
 //! The innermost loop, on which all time is spent: a few rows of the left factor times one panel of the right.
 //!
 //! ```text
-//! sum[r][lane] = Σ over runs, Σ over i in a run: left[first + r·step + run + i] · panel[k][lane]      k counts up
+//! sum[r][lane] = Σ over parts, runs, i in a run: part[first + r·step + run + i] · panel[k][lane]      k counts up
 //! ```
 //!
 //! The left factor is read where it lies: row `r` begins `r·step` numbers after the first, and its numbers come in `runs`,
@@ -23,6 +23,7 @@
 
 use super::buffer::{Buffer, Plain};
 use super::simd::{MOST_LANES, Simd};
+use super::team::Pieces;
 
 /// Products of some kind of numbers, summed in vectors. Like [`Simd`], a value proves that the processor can.
 pub trait Dot: Copy {
@@ -171,11 +172,13 @@ pub struct Panel<'a, T = f32> {
     pub real: usize,
 }
 
-/// The left factor.
+/// The left factor, or a part of it.
 #[derive(Debug, Clone, Copy)]
 pub struct Left<'a, T = f32> {
     /// What it lies in.
     pub data: &'a [T],
+    /// Where the first row begins.
+    pub first: usize,
     /// From a row to the next.
     pub step: usize,
     /// Beginnings of the runs, relative to the row's.
@@ -189,39 +192,64 @@ pub trait Finish<D: Dot>: Copy {
     /// What they become.
     type Out;
 
+    /// What two vectors of sums begin with.
+    #[inline(always)]
+    fn start(self, dot: D) -> [D::Sum; 2] {
+        [dot.zero(); 2]
+    }
+
     /// Turns two vectors of sums into results: as many as `out` has room for, at most both vectors.
     fn put(self, dot: D, sums: [D::Sum; 2], out: &mut [Self::Out]);
 }
 
-/// Computes `count` rows from the one that begins at `first` on, against one panel. Row `r` of the result goes to
-/// `out[r·out_step..]`, as many numbers as the panel has real columns.
+/// Where rows of results go: row `r` to the numbers from `at + r·step` on.
+#[derive(Debug)]
+pub struct Target<'a, T> {
+    /// What they lie in.
+    pub pieces: &'a Pieces<'a, T>,
+    /// The first row's first number.
+    pub at: usize,
+    /// From a row to the next.
+    pub step: usize,
+}
+
+impl<T> Clone for Target<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Target<'_, T> {}
+
+/// Computes the first `count` rows against one panel. Each row of the result has as many numbers as the panel real columns.
+///
+/// # Safety
+///
+/// Nobody else may use the numbers of the target that this writes.
 ///
 /// # Panics
 ///
 /// If a slice is too short for that.
 #[inline(always)]
-#[allow(clippy::too_many_arguments, reason = "the innermost call; a struct would only rename them")]
-pub fn rows<D: Dot, F: Finish<D>>(
+pub unsafe fn rows<D: Dot, F: Finish<D>>(
     dot: D,
-    left: &Left<D::Input>,
-    first: usize,
+    parts: &[Left<D::Input>],
     count: usize,
     panel: Panel<D::Weight>,
     finish: F,
-    out: &mut [F::Out],
-    out_step: usize,
+    target: Target<F::Out>,
 ) {
     let tiles = count.div_ceil(D::ROWS);
     let mut done = 0;
     for t in 0..tiles {
         let next = count * (t + 1) / tiles;
-        let (first, out) = (first + done * left.step, &mut out[done * out_step..]);
         macro_rules! tile_of {
             ($($rows:literal)*) => {
                 match next - done {
                     // The comparison is constant: tiles that do not fit into the registers are not even compiled.
                     $($rows if $rows <= D::ROWS => {
-                        tile::<D, F, $rows>(dot, left, first, panel, finish, out, out_step);
+                        // SAFETY: as the caller says.
+                        unsafe { tile::<D, F, $rows>(dot, parts, done, panel, finish, target) }
                     })*
                     other => unreachable!("a tile of {other} rows"),
                 }
@@ -232,44 +260,67 @@ pub fn rows<D: Dot, F: Finish<D>>(
     }
 }
 
+/// Rows `skip..skip + ROWS`.
+///
+/// # Safety
+///
+/// As for [`rows`].
 #[inline(always)]
-fn tile<D: Dot, F: Finish<D>, const ROWS: usize>(
+unsafe fn tile<D: Dot, F: Finish<D>, const ROWS: usize>(
     dot: D,
-    left: &Left<D::Input>,
-    first: usize,
+    parts: &[Left<D::Input>],
+    skip: usize,
     panel: Panel<D::Weight>,
     finish: F,
-    out: &mut [F::Out],
-    out_step: usize,
+    target: Target<F::Out>,
 ) {
-    let furthest = left.runs.iter().max().map_or(0, |r| r + left.run);
-    assert!(first + (ROWS - 1) * left.step + furthest <= left.data.len(), "rows beyond the left factor");
-    assert!(left.run.is_multiple_of(D::STEP), "a run of whole steps");
-    assert_eq!(panel.data.len(), left.runs.len() * left.run * 2 * D::LANES, "length of a panel");
+    let mut k = 0;
+    for left in parts {
+        let furthest = left.runs.iter().max().map_or(0, |r| r + left.run);
+        assert!(
+            left.first + (skip + ROWS - 1) * left.step + furthest <= left.data.len(),
+            "rows beyond the left factor"
+        );
+        assert!(left.run.is_multiple_of(D::STEP), "a run of whole steps");
+        k += left.runs.len() * left.run;
+    }
+    assert_eq!(panel.data.len(), k * 2 * D::LANES, "length of a panel");
 
-    let mut sums = [[dot.zero(); 2]; ROWS];
+    let mut sums = [finish.start(dot); ROWS];
     let mut w = panel.data.as_ptr();
-    for &run in left.runs {
-        // SAFETY: asserted above: the run of the last row ends inside of `left.data`.
-        let mut x = unsafe { left.data.as_ptr().add(first + run) };
-        for _ in 0..left.run / D::STEP {
-            // SAFETY: the loops make runs × run / STEP steps, and the panel has as many of two vectors of weights.
-            let (w0, w1) = unsafe { (dot.weights_at(w), dot.weights_at(w.add(D::LANES * D::STEP))) };
-            for (r, sums) in sums.iter_mut().enumerate() {
-                // SAFETY: row `r` at this place of its run, inside of `left.data` as asserted.
-                let x = unsafe { dot.inputs_at(x.add(r * left.step)) };
-                sums[0] = dot.add(sums[0], x, w0);
-                sums[1] = dot.add(sums[1], x, w1);
-            }
-            // SAFETY: at most one past the end of what the loops read.
-            unsafe {
-                w = w.add(2 * D::LANES * D::STEP);
-                x = x.add(D::STEP);
+    for left in parts {
+        for &run in left.runs {
+            // SAFETY: asserted above: the run of the last row ends inside of `left.data`.
+            let mut x = unsafe { left.data.as_ptr().add(left.first + skip * left.step + run) };
+            for _ in 0..left.run / D::STEP {
+                // SAFETY: the loops make Σ runs × run / STEP steps, and the panel has as many of two vectors of weights.
+                let (w0, w1) = unsafe { (dot.weights_at(w), dot.weights_at(w.add(D::LANES * D::STEP))) };
+                for (r, sums) in sums.iter_mut().enumerate() {
+                    // SAFETY: row `r` at this place of its run, inside of `left.data` as asserted.
+                    let x = unsafe { dot.inputs_at(x.add(r * left.step)) };
+                    sums[0] = dot.add(sums[0], x, w0);
+                    sums[1] = dot.add(sums[1], x, w1);
+                }
+                // SAFETY: at most one past the end of what the loops read.
+                unsafe {
+                    w = w.add(2 * D::LANES * D::STEP);
+                    x = x.add(D::STEP);
+                }
             }
         }
     }
-    for (r, sums) in sums.into_iter().enumerate() {
-        finish.put(dot, sums, &mut out[r * out_step..][..panel.real]);
+    let at = |r: usize| target.at + (skip + r) * target.step;
+    // Where the length is known when compiled, `put` has no branches.
+    if panel.real == 2 * D::LANES {
+        for (r, sums) in sums.into_iter().enumerate() {
+            // SAFETY: nobody else uses them, says the caller.
+            finish.put(dot, sums, unsafe { target.pieces.take(at(r)..at(r) + 2 * D::LANES) });
+        }
+    } else {
+        for (r, sums) in sums.into_iter().enumerate() {
+            // SAFETY: as above.
+            finish.put(dot, sums, unsafe { target.pieces.take(at(r)..at(r) + panel.real) });
+        }
     }
 }
 

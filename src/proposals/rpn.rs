@@ -6,7 +6,7 @@
 //!
 //! The result is exactly that, but in a cheaper order:
 //! 1. Only the scores are computed for all anchors. Sorting them as integers `(inverted score bits, anchor index)` is
-//!    the stable order by falling score.
+//!    the stable order by falling score. The best are told from the rest and sorted as far as they are asked for.
 //! 2. Decoding, clipping and suppression run over the sorted anchors one at a time and stop at `post_nms` kept boxes,
 //!    so most anchors are never decoded.
 //!
@@ -104,11 +104,15 @@ pub fn propose_into(
     let (blob_h, blob_w) = (blob.0 as f32, blob.1 as f32);
     let min_side = params.min_size * scale;
     let mut entered = 0;
-    for &key in &scratch.order {
+    let mut sorted = 0;
+    for i in 0..scratch.order.len() {
         if entered == params.pre_nms || out.len() == params.post_nms {
             break;
         }
-        let (score, index) = unpack(key);
+        if i == sorted {
+            sorted = sort_more(&mut scratch.order, sorted);
+        }
+        let (score, index) = unpack(scratch.order[i]);
         let (cell, anchor) = (index / anchors, index % anchors);
         let d: delta::Delta = std::array::from_fn(|k| maps.deltas[(4 * anchor + k) * cells + cell]);
         let placed = params.anchors.at_cell(&scratch.base[anchor], cell / cols, cell % cols);
@@ -130,7 +134,22 @@ pub fn propose_into(
     Ok(non_finite)
 }
 
-/// Fills `order` with one key per anchor of finite score, best first; returns how many were not finite.
+/// Keys that are sorted first; each time after that as many as are sorted already.
+const FIRST: usize = 2048;
+
+/// Puts more of the best keys in order, behind the first `sorted` ones; returns how many are sorted then.
+fn sort_more(order: &mut [u64], sorted: usize) -> usize {
+    let end = (2 * sorted).max(FIRST).min(order.len());
+    let rest = &mut order[sorted..];
+    if end - sorted < rest.len() {
+        rest.select_nth_unstable(end - sorted);
+    }
+    // All keys differ, so the unstable sort has one possible result.
+    rest[..end - sorted].sort_unstable();
+    end
+}
+
+/// Fills `order` with one key per anchor of finite score, in no order; returns how many were not finite.
 fn rank(scores: &[f32], anchors: usize, cells: usize, order: &mut Vec<u64>) -> usize {
     order.clear();
     let (background, object) = scores.split_at(anchors * cells);
@@ -142,8 +161,6 @@ fn rank(scores: &[f32], anchors: usize, cells: usize, order: &mut Vec<u64>) -> u
             }
         }
     }
-    // All keys differ, so the unstable sort has one possible result.
-    order.sort_unstable();
     anchors * cells - order.len()
 }
 

@@ -105,3 +105,16 @@ fn a_network_without_rpn_says_what_to_use_instead() {
     let e = Rpn::default().propose(&context, &mut Vec::new()).unwrap_err();
     assert!(e.to_string().contains("no RPN"), "{e}");
 }
+
+#[test]
+fn more_than_the_first_of_the_best_are_sorted_when_they_are_asked_for() {
+    let (rows, cols) = (40, 30);
+    let (scores, deltas) = random_maps(&mut ChaCha8Rng::seed_from_u64(3), rows * cols, true);
+    let maps = RpnMaps { scores: &scores, deltas: &deltas, rows, cols };
+    // Nearly all of 10 800 anchors are looked at: the sorted part grows three times.
+    let params = RpnParams { pre_nms: 10_000, post_nms: 3_000, nms: 0.95, ..RpnParams::default() };
+    let blob = (rows * 16, cols * 16);
+    let got = propose(&params, &scores, &deltas, rows, cols, blob.0, blob.1, 1.0);
+    assert_eq!(got, plain(&params, &maps, blob, 1.0));
+    assert!(got.len() > FIRST, "{}", got.len());
+}

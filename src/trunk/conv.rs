@@ -14,8 +14,9 @@ use tract_onnx::tract_core::ops::nn::DataFormat;
 
 use super::layer::{Layer, LayerOp};
 use super::layout::{layer_before, replace};
+use super::lrn::LrnLayer;
 use super::pool::PoolLayer;
-use crate::kernels::{self, ConvShape, Kernels, Scratch};
+use crate::kernels::{self, ConvShape, Kernels, LrnParams, Scratch};
 
 /// Replaces every convolution it can, then joins each with its ReLU.
 pub fn rewrite(model: &mut TypedModel, kernels: Kernels) -> TractResult<()> {
@@ -32,7 +33,12 @@ pub fn rewrite(model: &mut TypedModel, kernels: Kernels) -> TractResult<()> {
             let conv = kernels::Conv::new(kernels, shape, weight.as_slice::<f32>()?, bias.as_slice::<f32>()?);
             log::debug!("{}: {}, {shape:?}", node.name, conv.method());
             let workspace = workspace.clone();
-            replace(model, node, node.inputs[0], ConvLayer { conv: Arc::new(conv), relu: false, pool: None, workspace })
+            replace(
+                model,
+                node,
+                node.inputs[0],
+                ConvLayer { conv: Arc::new(conv), relu: false, lrn: None, pool: None, workspace },
+            )
         })
         .rewrite(&(), model)?;
     Rewriter::<()>::default()
@@ -89,15 +95,27 @@ pub fn square(spec: &PoolSpec) -> Option<(usize, usize, usize)> {
     fits.then_some((kernel, stride, pads))
 }
 
-/// Joins each convolution that can with the pooling that follows. Comes after changes of layout between them are gone.
+/// Joins each convolution that can with the pooling that follows, and with an LRN between the two. Comes after changes of layout between them are gone.
 pub fn join_pooling(model: &mut TypedModel) -> TractResult<()> {
     Rewriter::<()>::default()
         .with_rule_for::<LayerOp<PoolLayer>>("convolution and pooling", |(), model, node, _name, op| {
-            let before = model.node(node.inputs[0].node);
+            // Nobody else wants what comes before.
+            let alone = |outlet: OutletId| -> TractResult<Option<&TypedNode>> {
+                let only = model.outlet_successors(outlet).len() == 1 && !model.output_outlets()?.contains(&outlet);
+                Ok(only.then(|| model.node(outlet.node)))
+            };
+            rule_if_some!(before = alone(node.inputs[0])?);
+            let (before, lrn) = match before.op_as::<LayerOp<LrnLayer>>() {
+                None => (before, None),
+                Some(lrn) => {
+                    rule_if!(kernels::Conv::normalises(&lrn.0.params, &op.0.pool));
+                    rule_if_some!(conv = alone(before.inputs[0])?);
+                    (conv, Some(lrn.0.params))
+                }
+            };
             rule_if_some!(conv = before.op_as::<LayerOp<ConvLayer>>());
             rule_if!(conv.0.conv.pools() && conv.0.pool.is_none());
-            rule_if!(before.outputs[0].successors.len() == 1 && !model.output_outlets()?.contains(&node.inputs[0]));
-            let layer = ConvLayer { pool: Some(op.0.clone()), ..conv.0.clone() };
+            let layer = ConvLayer { lrn, pool: Some(op.0.clone()), ..conv.0.clone() };
             let mut patch = TypedModelPatch::new("convolution and pooling");
             let x = patch.tap_model(model, before.inputs[0])?;
             let y = patch.wire_node(&before.name, LayerOp(layer), &[x])?;
@@ -112,6 +130,8 @@ pub fn join_pooling(model: &mut TypedModel) -> TractResult<()> {
 struct ConvLayer {
     conv: Arc<kernels::Conv>,
     relu: bool,
+    /// Before the pooling.
+    lrn: Option<LrnParams>,
     pool: Option<PoolLayer>,
     workspace: Arc<Workspace>,
 }
@@ -134,13 +154,15 @@ impl Workspace {
 
 impl PartialEq for ConvLayer {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.conv, &other.conv) && self.relu == other.relu && self.pool == other.pool
+        Arc::ptr_eq(&self.conv, &other.conv)
+            && (self.relu, self.lrn, &self.pool) == (other.relu, other.lrn, &other.pool)
     }
 }
 
 impl std::fmt::Debug for ConvLayer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} {:?} relu={}", self.conv.method(), self.conv.shape(), self.relu)?;
+        self.lrn.as_ref().map_or(Ok(()), |lrn| write!(f, " lrn={lrn:?}"))?;
         self.pool.as_ref().map_or(Ok(()), |pool| write!(f, " pool={:?}", pool.pool))
     }
 }
@@ -167,7 +189,9 @@ impl Layer for ConvLayer {
         let (rows, cols, relu) = (from[1], from[2], self.relu);
         self.workspace.lend(|scratch| match &self.pool {
             None => self.conv.run(x, rows, cols, relu, scratch, out),
-            Some(p) => self.conv.run_pooled(x, rows, cols, relu, p.pool, scratch, out, [to[1], to[2], to[3]]),
+            Some(p) => {
+                self.conv.run_pooled(x, rows, cols, relu, (self.lrn, p.pool), scratch, out, [to[1], to[2], to[3]]);
+            }
         });
         Ok(())
     }

@@ -76,9 +76,10 @@ fn with_constant<Op: tract_onnx::tract_core::ops::binary::BinMiniOp>(
 
 /// An LRN, channels-last.
 #[derive(Debug, Clone, PartialEq)]
-struct LrnLayer {
+pub struct LrnLayer {
     kernels: Kernels,
-    params: LrnParams,
+    /// Its numbers.
+    pub params: LrnParams,
 }
 
 impl Layer for LrnLayer {

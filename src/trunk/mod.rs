@@ -20,10 +20,10 @@ use std::sync::Mutex;
 use tract_onnx::prelude::*;
 
 use crate::frame::Blob;
-use crate::kernels::Kernels;
+use crate::kernels::{Kernels, Team};
 use crate::model::onnx::TRUNK_OUTPUTS;
 use crate::model::{Bundle, TRUNK_FILE};
-pub use int8::QuantTrunk;
+pub use int8::{QuantMaps, QuantTrunk};
 pub use plans::LayerTime;
 use plans::{Plan, PlanCache};
 pub use watch::WatchedTrunk;
@@ -98,7 +98,7 @@ pub struct Trunk {
     model: TypedModel,
     smallest_side: usize,
     kernels: Option<Kernels>,
-    threads: Arc<rayon::ThreadPool>,
+    team: Team,
     run_options: RunOptions,
     plans: Mutex<PlanCache>,
 }
@@ -107,30 +107,30 @@ impl Trunk {
     /// Reads the trunk of a bundle, to run on the best kernels this processor has. `threads` is the number of threads
     /// inside each layer; more than the machine runs at once would only wait for each other and are not started.
     pub fn new(bundle: &Bundle, threads: usize) -> Result<Self, TrunkError> {
-        Self::with_kernels(bundle, threads, Some(Kernels::best()))
+        let threads = threads.clamp(1, std::thread::available_parallelism().map_or(1, usize::from));
+        let team = Team::new(threads).map_err(|e| TrunkError::Threads { threads, reason: e.to_string() })?;
+        Self::with_kernels(bundle, &team, Some(Kernels::best()))
     }
 
-    /// [`new`](Self::new) on certain kernels; `None` leaves convolution and pooling to the engine.
-    pub fn with_kernels(bundle: &Bundle, threads: usize, kernels: Option<Kernels>) -> Result<Self, TrunkError> {
+    /// [`new`](Self::new) on certain kernels and the threads of a team; `None` leaves convolution and pooling to the engine,
+    /// which has as many threads of its own.
+    pub fn with_kernels(bundle: &Bundle, team: &Team, kernels: Option<Kernels>) -> Result<Self, TrunkError> {
         let network =
             bundle.network().map_err(|e| TrunkError::Prepare { height: 0, width: 0, reason: e.to_string() })?;
-        let threads = threads.clamp(1, std::thread::available_parallelism().map_or(1, usize::from));
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
-            .thread_name(|i| format!("trunk-{i}"))
-            .build()
-            .map_err(|e| TrunkError::Threads { threads, reason: e.to_string() })?;
-        let pool = Arc::new(pool);
-        let executor = match threads {
-            1 => multithread::Executor::SingleThread,
-            _ => multithread::Executor::MultiThread(pool.clone()),
+        let executor = match (team.threads(), kernels) {
+            (1, _) | (_, Some(_)) => multithread::Executor::SingleThread,
+            (threads, None) => {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|i| format!("trunk-{i}"));
+                let pool = pool.build().map_err(|e| TrunkError::Threads { threads, reason: e.to_string() })?;
+                multithread::Executor::MultiThread(Arc::new(pool))
+            }
         };
         Ok(Self {
-            model: pool.install(|| read(&bundle.trunk_onnx, kernels)).map_err(|e| prepare_error(0, 0, &e))?,
+            model: team.install(|| read(&bundle.trunk_onnx, kernels)).map_err(|e| prepare_error(0, 0, &e))?,
             smallest_side: network.smallest_side(),
             run_options: RunOptions { executor: Some(executor), ..RunOptions::default() },
             kernels,
-            threads: pool,
+            team: team.clone(),
             plans: Mutex::new(PlanCache::new(PLANS_KEPT)),
         })
     }
@@ -173,7 +173,7 @@ impl Trunk {
         self.with_plan(height, width, |plan| {
             let failed = |e: &TractError| TrunkError::Run { height, width, reason: format!("{e:#}") };
             let input = Tensor::from_shape(&[1, 3, height, width], data).map_err(|e| failed(&e))?;
-            let outputs = self.threads.install(|| plan.run(tvec!(input.into_tvalue()))).map_err(|e| failed(&e))?;
+            let outputs = self.team.install(|| plan.run(tvec!(input.into_tvalue()))).map_err(|e| failed(&e))?;
             read(&outputs).map_err(|e| failed(&e))
         })
     }
@@ -184,7 +184,7 @@ impl Trunk {
         self.with_plan(height, width, |plan| {
             let failed = |e: &TractError| TrunkError::Run { height, width, reason: format!("{e:#}") };
             let input = Tensor::from_shape(&[1, 3, height, width], &blob.data).map_err(|e| failed(&e))?;
-            self.threads.install(|| plan.run_timed(tvec!(input.into_tvalue()))).map_err(|e| failed(&e))
+            self.team.install(|| plan.run_timed(tvec!(input.into_tvalue()))).map_err(|e| failed(&e))
         })
     }
 
@@ -215,7 +215,7 @@ impl Trunk {
     }
 }
 
-fn check_input(data: &[f32], height: usize, width: usize) -> Result<(), TrunkError> {
+fn check_input<T>(data: &[T], height: usize, width: usize) -> Result<(), TrunkError> {
     let fits = height > 0 && width > 0 && data.len() == 3 * height * width;
     fits.then_some(()).ok_or(TrunkError::Input { height, width, len: data.len() })
 }

@@ -9,6 +9,7 @@ use std::io::{self, Write};
 use edge_rcnn::detector::{Detector, DetectorOptions};
 use edge_rcnn::eval::Scored;
 use edge_rcnn::head::Head;
+use edge_rcnn::kernels::Kernels;
 use edge_rcnn::model::{Bundle, CompressError, Factors, StorageType, Weights};
 
 use crate::cli::ahead::ahead;
@@ -131,7 +132,7 @@ impl Search {
                     factors.put(rank, &mut weights);
                 }
             }
-            heads.push(Head::from_weights(weights).map_err(Failure::config)?);
+            heads.push(Head::with_kernels(weights, Kernels::best(), detector.pool_size()).map_err(Failure::config)?);
         }
         let mut found: Vec<Vec<Vec<Scored>>> = vec![Vec::new(); heads.len()];
         let mut times: Vec<Vec<f64>> = vec![Vec::new(); heads.len()];

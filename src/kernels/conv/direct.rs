@@ -7,19 +7,24 @@
 //! 1. Small weights (a first layer's) stay in the cache while the rows pass by; large ones are taken panel by panel, and
 //!    all rows of a band pass by each.
 //! 2. Max pooling after a convolution with small weights takes its lines from the cache: the 58 MB between conv1 and pool1
-//!    of ZF at 600×1000 are never written.
-
-use rayon::prelude::*;
+//!    of ZF at 600×1000 are never written. With an LRN between them they would be written twice (`normalised`).
+#![allow(unsafe_code)]
 
 use super::super::buffer::Buffer;
 use super::super::choice::Kernels;
-use super::super::pool::{PoolShape, pool_lines};
+use super::super::lrn::LrnParams;
+use super::super::normalised::Normalised;
+use super::super::pool::{PoolLines, PoolShape, pool_lines};
 use super::super::simd::{Simd, Work};
-use super::super::tile::{F32, Left, Panels, Plainly, rows};
+use super::super::team::{self, Pieces};
+use super::super::tile::{F32, Left, Panels, Plainly, Target, rows};
 use super::{ConvShape, Scratch, Task};
 
 /// Weights up to this size, in bytes, stay in a second-level cache next to the rows they are multiplied with.
 const SMALL: usize = 256 << 10;
+
+/// Bands of lines for each thread.
+const BANDS: usize = 3;
 
 /// Packed weights, group by group.
 #[derive(Debug, Clone)]
@@ -54,9 +59,8 @@ impl Direct {
         let line = if flat { 256 } else { task.out_cols };
         let between_lines = if flat { line * shape.input } else { between_lines };
         let lines = (task.out_rows * task.out_cols).div_ceil(line);
-        let band = if self.bytes() <= SMALL { 1 } else { lines.div_ceil(4 * rayon::current_num_threads()) };
-        let bands = out.par_chunks_mut(band * line * shape.output).enumerate();
-        bands.for_each(|(i, out)| {
+        let band = if self.bytes() <= SMALL { 1 } else { lines.div_ceil(4 * team::threads()) };
+        team::for_each_chunk(out, band * line * shape.output, |i, out| {
             let first = i * band * between_lines;
             task.kernels.run(Band { direct: self, task, left: &left, line, between_lines, first, out });
         });
@@ -82,12 +86,15 @@ impl Direct {
             return;
         }
         // Where two bands meet, lines are computed twice: few bands, but enough to share out.
-        let band = (out.len() / row).div_ceil(4 * rayon::current_num_threads());
+        let rows = out.len() / row;
+        let bands = (BANDS * team::threads()).min(rows);
         let ring = pool.kernel * task.out_cols * task.shape.output;
-        products.resize((out.len() / row).div_ceil(band) * ring);
-        let bands = out.par_chunks_mut(band * row).zip(products.par_chunks_exact_mut(ring)).enumerate();
-        bands.for_each(|(i, (out, ring))| {
-            let first = i * band;
+        products.resize(bands * ring);
+        let (rings, pieces) = (Pieces::new(products), Pieces::new(out));
+        team::for_each(bands, |i| {
+            let (first, end) = (rows * i / bands, rows * (i + 1) / bands);
+            // SAFETY: each band has rows and a ring of its own.
+            let (out, ring) = unsafe { (pieces.take(first * row..end * row), rings.take(i * ring..(i + 1) * ring)) };
             task.kernels.run(PooledBand {
                 direct: self,
                 task,
@@ -99,6 +106,46 @@ impl Direct {
                 ring,
                 out,
             });
+        });
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "those of `run_pooled`, and the LRN")]
+    pub(super) fn run_normalised(
+        &self,
+        task: &Task,
+        x: &[f32],
+        lrn: LrnParams,
+        pool: PoolShape,
+        scratch: &mut Scratch,
+        out: &mut [f32],
+        out_cols: usize,
+    ) {
+        let Scratch { input, runs, products } = scratch;
+        let (left, between_lines) = self.left(task, x, input, runs);
+        let channels = task.shape.output;
+        let (row, line) = (out_cols * channels, task.out_cols * channels);
+        if out.is_empty() {
+            return;
+        }
+        let layers = Normalised { lrn, pool, lines: task.out_rows, line, channels };
+        let (rows, memory) = (out.len() / row, layers.memory());
+        let bands = (BANDS * team::threads()).min(rows);
+        products.resize(bands * memory);
+        let (rings, pieces) = (Pieces::new(products), Pieces::new(out));
+        team::for_each(bands, |i| {
+            let band = rows * i / bands..rows * (i + 1) / bands;
+            // SAFETY: each band has rings of its own.
+            let memory = unsafe { rings.take(i * memory..(i + 1) * memory) };
+            let convolve = |l: usize, out: &mut [f32]| {
+                let (line, first) = (task.out_cols, l * between_lines);
+                task.kernels.run(Band { direct: self, task, left: &left, line, between_lines, first, out });
+            };
+            let finish = |r: usize, lines: &[&[f32]]| {
+                // SAFETY: each band has rows of its own.
+                let out = unsafe { pieces.take(r * row..(r + 1) * row) };
+                task.kernels.run(PoolLines { pool, lines, channels, out });
+            };
+            layers.rows(task.kernels, memory, band, convolve, finish);
         });
     }
 
@@ -124,7 +171,7 @@ impl Direct {
             runs.extend((0..side * side).map(|tap| (tap / side * cols + tap % side) * pixel));
             shape.input / shape.groups
         };
-        (Left { data: x, step: shape.stride * pixel, runs, run }, shape.stride * cols * pixel)
+        (Left { data: x, first: 0, step: shape.stride * pixel, runs, run }, shape.stride * cols * pixel)
     }
 
     fn bytes(&self) -> usize {
@@ -165,8 +212,11 @@ impl Work for Band<'_> {
                 let finish = Plainly { bias, accumulate: false, relu: self.task.relu };
                 for (l, out) in self.out.chunks_mut(self.line * shape.output).enumerate() {
                     let (first, count) = (read + l * self.between_lines, out.len() / shape.output);
-                    let out = &mut out[g * panels.n() + panel.first..];
-                    rows(F32(simd), self.left, first, count, panel, finish, out, shape.output);
+                    let left = Left { first, ..*self.left };
+                    let pieces = Pieces::new(out);
+                    let target = Target { pieces: &pieces, at: g * panels.n() + panel.first, step: shape.output };
+                    // SAFETY: `out` is borrowed mutably.
+                    unsafe { rows(F32(simd), &[left], count, panel, finish, target) };
                 }
             }
         }
@@ -216,7 +266,7 @@ fn padded<'a>(x: &[f32], task: &Task, pad: usize, buffer: &'a mut Buffer) -> &'a
     let pixel = task.shape.input;
     let row = (task.cols + 2 * pad) * pixel;
     buffer.resize((task.rows + 2 * pad) * row);
-    buffer.par_chunks_mut(row).enumerate().for_each(|(r, out)| match r.checked_sub(pad) {
+    team::for_each_chunk(buffer, row, |r, out| match r.checked_sub(pad) {
         Some(r) if r < task.rows => {
             let (left, rest) = out.split_at_mut(pad * pixel);
             let (inside, right) = rest.split_at_mut(task.cols * pixel);

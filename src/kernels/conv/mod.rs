@@ -15,6 +15,8 @@ pub mod winograd;
 
 use super::buffer::Buffer;
 use super::choice::Kernels;
+use super::lrn::LrnParams;
+use super::normalised::Normalised;
 use super::pool::{MapShape, PoolShape};
 use direct::Direct;
 use winograd::Winograd;
@@ -114,7 +116,7 @@ impl Conv {
         }
     }
 
-    /// Convolves a map of `rows`×`cols` pixels into `out`, on the current rayon pool. `relu`: negative results become zero.
+    /// Convolves a map of `rows`×`cols` pixels into `out`, on the current team. `relu`: negative results become zero.
     ///
     /// # Panics
     ///
@@ -145,8 +147,13 @@ impl Conv {
         matches!(&self.method, Method::Direct(direct) if direct.pools(&self.shape))
     }
 
-    /// [`run`](Self::run) and max pooling in one: each line is pooled while it is in the cache, and the map between the two,
-    /// the largest of a network, does not exist. `to` is the shape of the result.
+    /// Whether [`run_pooled`](Self::run_pooled) can do this LRN before the pooling.
+    pub fn normalises(lrn: &LrnParams, pool: &PoolShape) -> bool {
+        Normalised::supports(lrn, pool)
+    }
+
+    /// [`run`](Self::run), LRN if there is one, and max pooling in one: each line is pooled while it is in the cache, and the
+    /// maps between, the largest of a network, do not exist. `to` is the shape of the result.
     ///
     /// # Panics
     ///
@@ -158,7 +165,7 @@ impl Conv {
         rows: usize,
         cols: usize,
         relu: bool,
-        pool: PoolShape,
+        (lrn, pool): (Option<LrnParams>, PoolShape),
         scratch: &mut Scratch,
         out: &mut [f32],
         to: MapShape,
@@ -169,7 +176,10 @@ impl Conv {
         pool.check([out_rows, out_cols, self.shape.output], to);
         let task = Task { kernels: self.kernels, shape: &self.shape, rows, cols, out_rows, out_cols, relu };
         match &self.method {
-            Method::Direct(direct) if self.pools() => direct.run_pooled(&task, x, pool, scratch, out, to[1]),
+            Method::Direct(direct) if self.pools() => match lrn {
+                None => direct.run_pooled(&task, x, pool, scratch, out, to[1]),
+                Some(lrn) => direct.run_normalised(&task, x, lrn, pool, scratch, out, to[1]),
+            },
             _ => panic!("{:?} and pooling in one", self.shape),
         }
     }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use crate::kernels::LrnWindow;
 use rand::{RngExt, SeedableRng};
 
 fn random(len: usize, seed: u64) -> Vec<f32> {
@@ -115,8 +116,20 @@ fn pooling_on_the_way_gives_the_bits_of_pooling_afterwards() {
                 let (mut want, mut got) = (vec![0.0; to.iter().product()], vec![f32::NAN; to.iter().product()]);
                 conv.run(&x, rows, cols, true, &mut scratch, &mut map);
                 crate::kernels::max_pool(kernels, pool, &map, from, &mut want, to);
-                conv.run_pooled(&x, rows, cols, true, pool, &mut scratch, &mut got, to);
+                conv.run_pooled(&x, rows, cols, true, (None, pool), &mut scratch, &mut got, to);
                 assert_eq!(got, want, "{} {shape:?} {pool:?} {rows}×{cols}", kernels.name());
+                for window in [LrnWindow::Square(3), LrnWindow::Square(5), LrnWindow::Square(2), LrnWindow::Channels(5)]
+                {
+                    let lrn = LrnParams { window, alpha: 0.3, beta: 0.75, k: 1.0 };
+                    let mut normal = vec![0.0; map.len()];
+                    crate::kernels::lrn(kernels, lrn, &map, from, &mut normal);
+                    crate::kernels::max_pool(kernels, pool, &normal, from, &mut want, to);
+                    let team = crate::kernels::Team::new(2).unwrap();
+                    team.install(|| {
+                        conv.run_pooled(&x, rows, cols, true, (Some(lrn), pool), &mut scratch, &mut got, to);
+                    });
+                    assert_eq!(got, want, "{} {shape:?} {lrn:?} {pool:?} {rows}×{cols}", kernels.name());
+                }
             }
         }
     }
@@ -125,7 +138,7 @@ fn pooling_on_the_way_gives_the_bits_of_pooling_afterwards() {
 #[test]
 fn the_number_of_threads_does_not_change_a_bit() {
     let with = |threads: usize| {
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        let team = crate::kernels::Team::new(threads).unwrap();
         let run = |(shape, rows, cols): (ConvShape, usize, usize)| {
             let conv = Conv::new(Kernels::best(), shape, &random(shape.weights(), 1), &random(shape.output, 2));
             let x = random(rows * cols * shape.input, 3);
@@ -133,7 +146,7 @@ fn the_number_of_threads_does_not_change_a_bit() {
             conv.run(&x, rows, cols, true, &mut Scratch::default(), &mut out);
             out
         };
-        pool.install(|| cases().into_iter().map(run).collect::<Vec<_>>())
+        team.install(|| cases().into_iter().map(run).collect::<Vec<_>>())
     };
     let alone = with(1);
     for threads in [2, 3, 7] {

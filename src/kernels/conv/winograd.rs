@@ -12,19 +12,20 @@
 //! A 5×5 convolution of step 2 is the sum of four 3×3 ones of step 1: over pixels of even and odd row and column. They are
 //! four times as many channels to this method, and 36·4 multiplications replace 400.
 //!
-//! Layout: transformed inputs `[36][tile][phase, channel]`, products `[36][tile][output]`, for a block of tile rows.
+//! Layout: transformed inputs `[36][tile][phase, channel]`, products `[36][tile][output]`, for a block of tiles.
 //!
 //! 1. Blocks small enough that one of the 36 left factors stays in a second-level cache while all panels pass by.
 //! 2. Distances between the 36 matrices are odd numbers of cache lines: their writes do not fall into one cache set.
-//! 3. Measured on one core of a Zen 4 at 600×1000: see `benches/NOTES.md`.
+//! 3. A thread takes a block through all three steps: nothing that it has in its cache is needed by another one, and threads
+//!    meet once for each block. Blocks are of equal size, as many as threads at a time.
+//! 4. Measured on one core of a Zen 4 at 600×1000: see `benches/NOTES.md`.
 #![allow(unsafe_code)]
-
-use rayon::prelude::*;
 
 use super::super::buffer::Buffer;
 use super::super::choice::Kernels;
 use super::super::simd::{Simd, Work, load_some, store_some};
-use super::super::tile::{F32, Left, Panels, Plainly, rows};
+use super::super::team::{self, Pieces};
+use super::super::tile::{F32, Left, Panels, Plainly, Target, rows};
 use super::{ConvShape, Scratch, Task};
 
 /// Side of a tile of outputs.
@@ -85,36 +86,26 @@ impl Winograd {
     }
 
     pub(super) fn run(&self, task: &Task, x: &[f32], scratch: &mut Scratch, out: &mut [f32]) {
-        let (tile_rows, tile_cols) = (task.out_rows.div_ceil(OUT), task.out_cols.div_ceil(OUT));
-        let blocks = (tile_rows * tile_cols).div_ceil(BLOCK).min(tile_rows);
-        for i in 0..blocks {
-            let (first, end) = (tile_rows * i / blocks, tile_rows * (i + 1) / blocks);
-            let line = task.out_cols * task.shape.output;
-            let out = &mut out[OUT * first * line..(OUT * end * line).min(task.out_rows * line)];
-            self.run_block(&Block::new(self, task, first, end - first, tile_cols), x, scratch, out);
+        let cols = task.out_cols.div_ceil(OUT);
+        let tiles = task.out_rows.div_ceil(OUT) * cols;
+        let threads = team::threads().min(tiles);
+        let turns = tiles.div_ceil(BLOCK * threads);
+        let sizes = Sizes::new(self, tiles.div_ceil(turns * threads));
+        scratch.input.resize(threads * POINTS * sizes.input_stride);
+        scratch.products.resize(threads * POINTS * sizes.product_stride);
+        let (inputs, products) = (Pieces::new(&mut scratch.input), Pieces::new(&mut scratch.products));
+        let out = &Pieces::new(out);
+        for turn in 0..turns {
+            team::for_each(threads, |i| {
+                let cut = |part: usize| tiles * part / (turns * threads);
+                let tiles = cut(turn * threads + i)..cut(turn * threads + i + 1);
+                let (input, product) = (POINTS * sizes.input_stride, POINTS * sizes.product_stride);
+                // SAFETY: each task of a turn has another `i`.
+                let (inputs, products) =
+                    unsafe { (inputs.take(i * input..(i + 1) * input), products.take(i * product..(i + 1) * product)) };
+                task.kernels.run(Block { winograd: self, task, sizes, tiles, cols, x, inputs, products, out });
+            });
         }
-    }
-
-    fn run_block(&self, block: &Block, x: &[f32], scratch: &mut Scratch, out: &mut [f32]) {
-        let kernels = block.task.kernels;
-        scratch.input.resize(POINTS * block.input_stride);
-        let inputs = Shared(scratch.input.as_mut_ptr());
-        (0..block.rows)
-            .into_par_iter()
-            .for_each(|row| kernels.run(InputRow { block, x, outside: &self.outside, row, inputs }));
-
-        scratch.products.resize(POINTS * block.product_stride);
-        let products = scratch.products.par_chunks_exact_mut(block.product_stride).zip(&self.points);
-        products.enumerate().for_each(|(point, (out, weights))| {
-            let data = &scratch.input[point * block.input_stride..][..block.input_stride];
-            kernels.run(Product { block, data, weights, out });
-        });
-
-        let line = OUT * block.task.out_cols * block.task.shape.output;
-        let products = &scratch.products[..];
-        out.par_chunks_mut(line).enumerate().for_each(|(row, out)| {
-            kernels.run(OutputRow { block, products, bias: &self.bias, row, out });
-        });
     }
 }
 
@@ -163,14 +154,9 @@ fn output_transform<S: Simd>(simd: S, m: [S::F32; IN]) -> [S::F32; OUT] {
     ]
 }
 
-/// Some rows of tiles, and the sizes of what is kept for them.
-struct Block<'a> {
-    task: &'a Task<'a>,
-    stride: usize,
-    /// First row of tiles, how many, and tiles in each.
-    first: usize,
-    rows: usize,
-    cols: usize,
+/// Distances in what is kept for a block.
+#[derive(Debug, Clone, Copy)]
+struct Sizes {
     /// From a tile's transformed input to the next one's; from a place's to the next's.
     input_step: usize,
     input_stride: usize,
@@ -179,8 +165,8 @@ struct Block<'a> {
     product_stride: usize,
 }
 
-impl<'a> Block<'a> {
-    fn new(winograd: &Winograd, task: &'a Task<'a>, first: usize, rows: usize, cols: usize) -> Self {
+impl Sizes {
+    fn new(winograd: &Winograd, tiles: usize) -> Self {
         // Whole cache lines; not a power of two, at which the rows of a tile would share few sets of the cache.
         let step = |len: usize| {
             let lines = len.div_ceil(LINE);
@@ -190,144 +176,131 @@ impl<'a> Block<'a> {
         let weights = &winograd.points[0];
         // A vector of the last channels may reach beyond them.
         let (input_step, product_step) = (step(weights.k() + LINE - 1), step(weights.n()));
-        let tiles = rows * cols;
         let (input_stride, product_stride) = (odd(tiles * input_step), odd(tiles * product_step));
-        let stride = winograd.stride;
-        Self { task, stride, first, rows, cols, input_step, input_stride, product_step, product_stride }
+        Self { input_step, input_stride, product_step, product_stride }
     }
 }
 
-/// Memory that several threads write to, each to places of its own.
-#[derive(Clone, Copy)]
-struct Shared(*mut f32);
-
-// SAFETY: whoever writes through it does so at places of its own, see `InputRow`.
-unsafe impl Send for Shared {}
-// SAFETY: as above.
-unsafe impl Sync for Shared {}
-
-/// Transforms the input of one row of tiles.
-struct InputRow<'a> {
-    block: &'a Block<'a>,
+/// Some tiles, row by row of the map.
+struct Block<'a> {
+    winograd: &'a Winograd,
+    task: &'a Task<'a>,
+    sizes: Sizes,
+    tiles: std::ops::Range<usize>,
+    /// Tiles in a row.
+    cols: usize,
     x: &'a [f32],
-    outside: &'a [f32],
-    row: usize,
-    inputs: Shared,
+    inputs: &'a mut [f32],
+    products: &'a mut [f32],
+    /// The whole map of outputs.
+    out: &'a Pieces<'a, f32>,
 }
 
-impl Work for InputRow<'_> {
+impl Work for Block<'_> {
     type Out = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let Block { task, stride, cols, input_step, input_stride, .. } = *self.block;
+    fn run<S: Simd>(mut self, simd: S) {
+        for tile in self.tiles.clone() {
+            self.transform_input(simd, tile);
+        }
+        for point in 0..POINTS {
+            self.multiply(simd, point);
+        }
+        for tile in self.tiles.clone() {
+            self.transform_output(simd, tile);
+        }
+    }
+}
+
+impl Block<'_> {
+    #[inline(always)]
+    fn transform_input<S: Simd>(&mut self, simd: S, tile: usize) {
+        let Sizes { input_step, input_stride, .. } = self.sizes;
+        let (task, stride) = (self.task, self.winograd.stride);
         let (pixel, pad) = (task.shape.input, task.shape.pad);
-        for tile in 0..cols {
-            for phase in 0..stride * stride {
-                // Where place i of the tile lies along a side, if inside.
-                let at = |i: usize, tile: usize, phase: usize, len: usize| {
-                    (stride * (OUT * tile + i) + phase).checked_sub(pad).filter(|p| *p < len)
-                };
-                let mut pixels: [&[f32]; POINTS] = [self.outside; POINTS];
-                for (i, p) in pixels.iter_mut().enumerate() {
-                    let row = at(i / IN, self.block.first + self.row, phase / stride, task.rows);
-                    if let (Some(r), Some(c)) = (row, at(i % IN, tile, phase % stride, task.cols)) {
-                        *p = &self.x[(r * task.cols + c) * pixel..][..pixel];
-                    }
+        for phase in 0..stride * stride {
+            // Where place i of the tile lies along a side, if inside.
+            let at = |i: usize, tile: usize, phase: usize, len: usize| {
+                (stride * (OUT * tile + i) + phase).checked_sub(pad).filter(|p| *p < len)
+            };
+            let mut pixels: [&[f32]; POINTS] = [&self.winograd.outside; POINTS];
+            for (i, p) in pixels.iter_mut().enumerate() {
+                let row = at(i / IN, tile / self.cols, phase / stride, task.rows);
+                if let (Some(r), Some(c)) = (row, at(i % IN, tile % self.cols, phase % stride, task.cols)) {
+                    *p = &self.x[(r * task.cols + c) * pixel..][..pixel];
                 }
-                let to = (self.row * cols + tile) * input_step + phase * pixel;
-                for c in (0..pixel).step_by(S::LANES) {
-                    let len = S::LANES.min(pixel - c);
-                    let mut half = [[simd.splat(0.0); IN]; IN];
-                    for (col, half) in half.iter_mut().enumerate() {
-                        let mut d = [simd.splat(0.0); IN];
-                        for (row, d) in d.iter_mut().enumerate() {
-                            *d = load_some(simd, &pixels[row * IN + col][c..][..len]);
-                        }
-                        *half = input_transform(simd, d);
+            }
+            let to = (tile - self.tiles.start) * input_step + phase * pixel;
+            for c in (0..pixel).step_by(S::LANES) {
+                let len = S::LANES.min(pixel - c);
+                let mut half = [[simd.splat(0.0); IN]; IN];
+                for (col, half) in half.iter_mut().enumerate() {
+                    let mut d = [simd.splat(0.0); IN];
+                    for (row, d) in d.iter_mut().enumerate() {
+                        *d = load_some(simd, &pixels[row * IN + col][c..][..len]);
                     }
-                    for row in 0..IN {
-                        let mut d = [simd.splat(0.0); IN];
-                        d.iter_mut().zip(&half).for_each(|(d, half)| *d = half[row]);
-                        for (col, v) in input_transform(simd, d).into_iter().enumerate() {
-                            let place = (row * IN + col) * input_stride + to + c;
-                            // SAFETY: `inputs` has 36 · input_stride numbers; this tile's begin at a multiple of
-                            // `input_step` inside of each place's stride, and `c` plus a vector is at most
-                            // `input_step` (see `Block::new`). No other task has this row of tiles.
-                            let out = unsafe { std::slice::from_raw_parts_mut(self.inputs.0.add(place), S::LANES) };
-                            simd.store(v, out);
-                        }
+                    *half = input_transform(simd, d);
+                }
+                for row in 0..IN {
+                    let mut d = [simd.splat(0.0); IN];
+                    d.iter_mut().zip(&half).for_each(|(d, half)| *d = half[row]);
+                    for (col, v) in input_transform(simd, d).into_iter().enumerate() {
+                        simd.store(v, &mut self.inputs[(row * IN + col) * input_stride + to + c..]);
                     }
                 }
             }
         }
     }
-}
 
-/// The product of one of the 36 places.
-struct Product<'a> {
-    block: &'a Block<'a>,
-    data: &'a [f32],
-    weights: &'a Panels,
-    out: &'a mut [f32],
-}
-
-impl Work for Product<'_> {
-    type Out = ();
-
+    /// The product of one of the 36 places.
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let left = Left { data: self.data, step: self.block.input_step, runs: &[0], run: self.weights.k() };
-        let tiles = self.block.rows * self.block.cols;
-        let finish = Plainly::default();
-        for p in 0..self.weights.count() {
-            let panel = self.weights.panel(p);
-            rows(F32(simd), &left, 0, tiles, panel, finish, &mut self.out[panel.first..], self.block.product_step);
+    fn multiply<S: Simd>(&mut self, simd: S, point: usize) {
+        let Sizes { input_step, input_stride, product_step, product_stride } = self.sizes;
+        let weights = &self.winograd.points[point];
+        let data = &self.inputs[point * input_stride..][..input_stride];
+        let left = Left { data, first: 0, step: input_step, runs: &[0], run: weights.k() };
+        let pieces = Pieces::new(&mut self.products[point * product_stride..][..product_stride]);
+        for p in 0..weights.count() {
+            let panel = weights.panel(p);
+            let target = Target { pieces: &pieces, at: panel.first, step: product_step };
+            // SAFETY: `products` is borrowed mutably.
+            unsafe { rows(F32(simd), &[left], self.tiles.len(), panel, Plainly::default(), target) };
         }
     }
-}
 
-/// Transforms the products of one row of tiles into four rows of pixels, fewer at the end.
-struct OutputRow<'a> {
-    block: &'a Block<'a>,
-    products: &'a [f32],
-    bias: &'a [f32],
-    row: usize,
-    out: &'a mut [f32],
-}
-
-impl Work for OutputRow<'_> {
-    type Out = ();
-
+    /// Up to four rows of four pixels, fewer at the ends.
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let Block { task, cols, product_step, product_stride, .. } = *self.block;
+    fn transform_output<S: Simd>(&mut self, simd: S, tile: usize) {
+        let Sizes { product_step, product_stride, .. } = self.sizes;
+        let task = self.task;
         let pixel = task.shape.output;
-        let line = task.out_cols * pixel;
-        for tile in 0..cols {
-            let from = (self.row * cols + tile) * product_step;
-            for c in (0..pixel).step_by(S::LANES) {
-                let mut half = [[simd.splat(0.0); OUT]; IN];
-                for (col, half) in half.iter_mut().enumerate() {
-                    let mut m = [simd.splat(0.0); IN];
-                    for (row, m) in m.iter_mut().enumerate() {
-                        *m = simd.load(&self.products[(row * IN + col) * product_stride + from + c..]);
-                    }
-                    *half = output_transform(simd, m);
+        let from = (tile - self.tiles.start) * product_step;
+        let (row, col) = (tile / self.cols * OUT, tile % self.cols * OUT);
+        let (height, width) = (OUT.min(task.out_rows - row), OUT.min(task.out_cols - col));
+        for c in (0..pixel).step_by(S::LANES) {
+            let mut half = [[simd.splat(0.0); OUT]; IN];
+            for (col, half) in half.iter_mut().enumerate() {
+                let mut m = [simd.splat(0.0); IN];
+                for (row, m) in m.iter_mut().enumerate() {
+                    *m = simd.load(&self.products[(row * IN + col) * product_stride + from + c..]);
                 }
-                let bias = simd.load(&self.bias[c..]);
-                let len = S::LANES.min(pixel - c);
-                for (row, out) in self.out.chunks_exact_mut(line).enumerate() {
-                    let mut m = [simd.splat(0.0); IN];
-                    m.iter_mut().zip(&half).for_each(|(m, half)| *m = half[row]);
-                    let here = out[tile * OUT * pixel..].chunks_exact_mut(pixel);
-                    for (v, out) in output_transform(simd, m).into_iter().zip(here) {
-                        let mut v = simd.add(v, bias);
-                        if task.relu {
-                            v = simd.max(v, simd.splat(0.0));
-                        }
-                        store_some(simd, v, &mut out[c..][..len]);
+                *half = output_transform(simd, m);
+            }
+            let bias = simd.load(&self.winograd.bias[c..]);
+            let len = S::LANES.min(pixel - c);
+            for r in 0..height {
+                let mut m = [simd.splat(0.0); IN];
+                m.iter_mut().zip(&half).for_each(|(m, half)| *m = half[r]);
+                let first = (row + r) * task.out_cols + col;
+                for (q, v) in output_transform(simd, m).into_iter().enumerate().take(width) {
+                    let mut v = simd.add(v, bias);
+                    if task.relu {
+                        v = simd.max(v, simd.splat(0.0));
                     }
+                    let at = (first + q) * pixel + c;
+                    // SAFETY: no other block has this tile, and tiles share no pixels.
+                    store_some(simd, v, unsafe { self.out.take(at..at + len) });
                 }
             }
         }

@@ -13,7 +13,8 @@
 //! `round` goes to the nearest, halves to the even; `f32(sum)` and the product each round once, so the result is the same
 //! on every processor, bit for bit. A ReLU needs nothing of its own in u8: with `zero_out` = 0 it is the lower clamp.
 //!
-//! [`Rescale`] and [`QuantConv`] are that definition. A fully connected layer is a 1×1 convolution whose pixels are the RoIs.
+//! [`Rescale`] and [`QuantConv`] are that definition. A fully connected layer is a convolution as large as its
+//! input, one for each RoI.
 //! Maps are channels-last. Multiplying `zero` into the bias and padding with it leaves only `Σ weight · x` for the inner
 //! loop (`dot`).
 
@@ -23,7 +24,8 @@ mod pool;
 mod round;
 
 pub use super::conv::ConvShape;
-pub use conv::{Out, QuantConv, QuantScratch, Rescale};
+pub use super::pool::PoolShape;
+pub use conv::{Between, Out, QuantConv, QuantScratch, Rescale};
 pub use dot::Dot;
 pub use pool::max_pool;
 pub use round::{quantize, to_u8};

@@ -1,37 +1,70 @@
 //! Max pooling of channels-last maps, of u8 or of real numbers, with Caffe's windows: they may overhang on all sides, and
 //! only what is inside of the map counts.
 
-use rayon::prelude::*;
+use super::dot::{Dot, IntDot, IntWork};
+use crate::kernels::largest::{NEAR, raise};
+use crate::kernels::pool::{MapShape, PoolShape};
+use crate::kernels::team;
 
-/// Pools a map of `from` = (rows, columns) into one of `to`; windows of side `kernel`, `stride` apart, the first one
-/// beginning `pad` before the map.
+/// Pools `x` into `out`, whose rows and columns say how many windows there are, on the current team.
 ///
 /// # Panics
 ///
-/// If a slice has another length than its shape says.
-pub fn max_pool<T: Copy + PartialOrd + Send + Sync>(
-    x: &[T],
-    from: (usize, usize),
+/// If a slice has another length than its shape says, or the channels differ, or a window lies outside of the map.
+pub fn max_pool<T>(dot: Dot, pool: PoolShape, x: &[T], from: MapShape, out: &mut [T], to: MapShape)
+where
+    T: Copy + PartialOrd + Send + Sync,
+{
+    assert_eq!((x.len(), out.len()), (from.iter().product(), to.iter().product()), "maps of {from:?} and {to:?}");
+    pool.check(from, to);
+    team::for_each_chunk(out, to[1] * to[2], |row, out| dot.run(PoolRow { pool, x, from, row, out }));
+}
+
+struct PoolRow<'a, T> {
+    pool: PoolShape,
+    x: &'a [T],
+    from: MapShape,
+    row: usize,
+    out: &'a mut [T],
+}
+
+impl<T: Copy + PartialOrd> IntWork for PoolRow<'_, T> {
+    #[inline(always)]
+    fn run<D: IntDot>(self, _: D) {
+        let [rows, cols, channels] = self.from;
+        let line = cols * channels;
+        let lines = self.pool.inside(self.row, rows).map(|r| &self.x[r * line..][..line]);
+        max_line(self.pool, lines, channels, self.out);
+    }
+}
+
+/// One row of results, from the lines of the map that its windows cover. Plain code that is compiled for the instruction set
+/// it is inlined into.
+#[inline(always)]
+pub fn max_line<'a, T: Copy + PartialOrd + 'a>(
+    pool: PoolShape,
+    lines: impl Iterator<Item = &'a [T]> + Clone,
     channels: usize,
-    (kernel, stride, pad): (usize, usize, usize),
     out: &mut [T],
-    to: (usize, usize),
 ) {
-    assert_eq!((x.len(), out.len()), (from.0 * from.1 * channels, to.0 * to.1 * channels), "maps of {from:?}, {to:?}");
-    let inside = |i: usize, len: usize| (i * stride).saturating_sub(pad)..(i * stride + kernel - pad).min(len);
-    out.par_chunks_mut((to.1 * channels).max(1)).enumerate().for_each(|(row, out)| {
-        for (col, out) in out.chunks_exact_mut(channels).enumerate() {
-            let mut first = true;
-            for r in inside(row, from.0) {
-                for q in inside(col, from.1) {
-                    let pixel = &x[(r * from.1 + q) * channels..][..channels];
-                    if std::mem::take(&mut first) {
-                        out.copy_from_slice(pixel);
-                    } else {
-                        out.iter_mut().zip(pixel).for_each(|(most, x)| *most = if *x > *most { *x } else { *most });
-                    }
+    for (col, out) in out.chunks_exact_mut(channels).enumerate() {
+        let mut near: [&[T]; NEAR] = [&[]; NEAR];
+        let (mut count, mut first) = (0, true);
+        for line in lines.clone() {
+            for q in pool.inside(col, line.len() / channels) {
+                let pixel = &line[q * channels..][..channels];
+                if std::mem::take(&mut first) {
+                    out.copy_from_slice(pixel);
+                    continue;
                 }
+                if count == NEAR {
+                    raise(out, &near);
+                    count = 0;
+                }
+                near[count] = pixel;
+                count += 1;
             }
         }
-    });
+        raise(out, &near[..count]);
+    }
 }

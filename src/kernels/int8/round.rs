@@ -1,6 +1,6 @@
 //! Real numbers to u8.
 
-use rayon::prelude::*;
+use crate::kernels::team;
 
 /// Adding this to a number in ±2²² leaves no room for a fraction in f32: the sum is rounded to the nearest, halves to the
 /// even, and its lowest bits are that whole number.
@@ -16,17 +16,20 @@ pub fn to_u8(x: f32, zero: u8) -> u8 {
     ((x + NO_FRACTION).to_bits() as u8).wrapping_add(zero)
 }
 
-/// Quantises a map with one scale and zero point, on the current rayon pool.
+/// Quantises a map with one scale and zero point, on the current team.
 ///
 /// # Panics
 ///
 /// If the lengths differ.
 pub fn quantize(x: &[f32], scale: f32, zero: u8, out: &mut [u8]) {
     assert_eq!(x.len(), out.len(), "a map and its quantised form");
-    out.par_chunks_mut(1 << 14).zip(x.par_chunks(1 << 14)).for_each(|(out, x)| {
-        out.iter_mut().zip(x).for_each(|(q, x)| *q = to_u8(x / scale, zero));
+    team::for_each_chunk(out, PIECE, |i, out| {
+        out.iter_mut().zip(&x[i * PIECE..]).for_each(|(q, x)| *q = to_u8(x / scale, zero));
     });
 }
+
+/// Numbers of a task.
+const PIECE: usize = 1 << 14;
 
 #[cfg(test)]
 mod tests {

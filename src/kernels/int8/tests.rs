@@ -31,10 +31,13 @@ fn sums(shape: ConvShape, w: &[i8], bias: &[i32], zeros: &[u8], x: &[u8], rows: 
     out
 }
 
-const SHAPES: [(ConvShape, usize, usize); 8] = [
+const SHAPES: [(ConvShape, usize, usize); 11] = [
     (ConvShape { input: 20, output: 75, kernel: 3, stride: 1, pad: 1, groups: 1 }, 4, 31),
     (ConvShape { input: 6, output: 66, kernel: 3, stride: 2, pad: 1, groups: 2 }, 9, 5),
     (ConvShape { input: 3, output: 5, kernel: 7, stride: 2, pad: 3, groups: 1 }, 11, 14),
+    (ConvShape { input: 3, output: 34, kernel: 11, stride: 4, pad: 2, groups: 1 }, 23, 40),
+    (ConvShape { input: 3, output: 66, kernel: 3, stride: 1, pad: 1, groups: 1 }, 6, 9),
+    (ConvShape { input: 6, output: 3, kernel: 5, stride: 1, pad: 1, groups: 1 }, 6, 7),
     (ConvShape { input: 16, output: 17, kernel: 5, stride: 2, pad: 2, groups: 1 }, 9, 6),
     (ConvShape { input: 8, output: 6, kernel: 3, stride: 1, pad: 1, groups: 2 }, 5, 7),
     (ConvShape { input: 64, output: 3, kernel: 1, stride: 1, pad: 0, groups: 1 }, 1, 131),
@@ -135,6 +138,142 @@ fn a_layer_whose_sums_could_overflow_is_refused() {
 fn pooling_counts_what_is_inside_of_the_map() {
     let x: Vec<u8> = vec![1, 9, 2, 8, 3, 7, 4, 6, 5]; // 3×3, one channel
     let mut out = vec![0; 4];
-    max_pool(&x, (3, 3), 1, (3, 2, 1), &mut out, (2, 2));
-    assert_eq!(out, [9, 9, 8, 7]);
+    for dot in Dot::available() {
+        max_pool(dot, PoolShape { kernel: 3, stride: 2, pad: 1 }, &x, [3, 3, 1], &mut out, [2, 2, 1]);
+        assert_eq!(out, [9, 9, 8, 7]);
+    }
+}
+
+/// Windows of more pixels than are taken at a time, and of all kinds of sizes.
+#[test]
+fn every_instruction_set_pools_as_the_definition_says() {
+    for (kernel, stride, pad, channels) in [(3, 2, 1, 96), (3, 2, 0, 17), (2, 2, 0, 5), (5, 1, 2, 40), (4, 3, 1, 33)] {
+        for (rows, cols) in [(5, 6), (7, 33)] {
+            let to = [rows, cols].map(|n| crate::model::arch::pooled_len(n, kernel, stride, pad));
+            let x: Vec<u8> = (0..rows * cols * channels).map(|i| (i * 7919 % 1009 % 256) as u8).collect();
+            let want: Vec<u8> = (0..to[0] * to[1] * channels)
+                .map(|i| {
+                    let (r, q, c) = (i / channels / to[1], i / channels % to[1], i % channels);
+                    let near = |at: usize, len: usize| {
+                        (0..kernel).map(move |d| at * stride + d).filter(move |p| *p >= pad && p - pad < len)
+                    };
+                    let all = near(r, rows).flat_map(|r| near(q, cols).map(move |q| (r - pad) * cols + q - pad));
+                    all.map(|p| x[p * channels + c]).max().unwrap()
+                })
+                .collect();
+            for dot in Dot::available() {
+                let (mut out, pool) = (vec![0; want.len()], PoolShape { kernel, stride, pad });
+                max_pool(dot, pool, &x, [rows, cols, channels], &mut out, [to[0], to[1], channels]);
+                assert_eq!(out, want, "{} {pool:?} {rows}×{cols}×{channels}", dot.name());
+            }
+        }
+    }
+}
+
+fn some_bytes(len: usize, seed: u64) -> Vec<u8> {
+    let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
+    (0..len).map(|_| rng.random_range(0..=255)).collect()
+}
+
+fn some_weights(shape: &ConvShape) -> Vec<i8> {
+    some_bytes(shape.output * shape.window(), 6).into_iter().map(|b| b as i8).collect()
+}
+
+#[test]
+fn pooling_on_the_way_gives_the_bytes_of_pooling_afterwards_on_any_number_of_threads() {
+    for (shape, rows, cols) in SHAPES.into_iter().filter(|(s, rows, _)| s.kernel > 1 && s.out_len(*rows) > 0) {
+        let (x, w, zeros) =
+            (some_bytes(rows * cols * shape.input, 5), some_weights(&shape), some_bytes(shape.input, 7));
+        let from = [shape.out_len(rows), shape.out_len(cols), shape.output];
+        for (dot, pool) in Dot::available().into_iter().flat_map(|dot| {
+            [(3, 2, 1), (2, 2, 0), (3, 1, 2)].map(|(kernel, stride, pad)| (dot, PoolShape { kernel, stride, pad }))
+        }) {
+            let to = [from[0], from[1]].map(|n| crate::model::arch::pooled_len(n, pool.kernel, pool.stride, pool.pad));
+            let rescale = Rescale::U8 { factors: vec![0.004; shape.output], zero: 60 };
+            let conv = QuantConv::new(dot, shape, &w, &vec![500; shape.output], &zeros, rescale);
+            let (mut map, mut scratch) = (vec![0; from.iter().product()], QuantScratch::default());
+            let mut want = vec![0; to[0] * to[1] * shape.output];
+            conv.run(&x, rows, cols, &mut scratch, Out::U8(&mut map));
+            max_pool(dot, pool, &map, from, &mut want, [to[0], to[1], shape.output]);
+            for threads in [1, 2, 5] {
+                let (team, mut got) = (crate::kernels::Team::new(threads).unwrap(), vec![1; want.len()]);
+                team.install(|| conv.run_pooled(&x, rows, cols, pool, &mut scratch, &mut got, (to[0], to[1])));
+                assert_eq!(got, want, "{} {shape:?} {pool:?} on {threads} threads", dot.name());
+            }
+        }
+    }
+}
+
+#[test]
+fn the_number_of_threads_does_not_change_a_byte() {
+    for (shape, rows, cols) in SHAPES {
+        let x = some_bytes(rows * cols * shape.input, 5);
+        let rescale = Rescale::U8 { factors: vec![0.004; shape.output], zero: 60 };
+        let zeros = some_bytes(shape.input, 7);
+        let conv = QuantConv::new(Dot::best(), shape, &some_weights(&shape), &vec![9; shape.output], &zeros, rescale);
+        let on = |threads: usize| {
+            let mut out = vec![0; shape.out_len(rows) * shape.out_len(cols) * shape.output];
+            let team = crate::kernels::Team::new(threads).unwrap();
+            team.install(|| conv.run(&x, rows, cols, &mut QuantScratch::default(), Out::U8(&mut out)));
+            out
+        };
+        let alone = on(1);
+        for threads in [2, 3, 7] {
+            assert_eq!(on(threads), alone, "{shape:?} on {threads} threads");
+        }
+    }
+}
+
+/// Maps as large as the kernel: the order row, column, channel of a fully connected layer's inputs.
+#[test]
+fn rows_apart_give_what_each_map_gives_alone() {
+    for (input, kernel, output, n) in [(3, 3, 70, 17), (7, 1, 4, 1), (64, 1, 33, 30), (5, 6, 2, 3), (8, 2, 8, 0)] {
+        let shape = ConvShape { input, output, kernel, stride: 1, pad: 0, groups: 1 };
+        let (len, w) = (shape.window(), some_weights(&shape));
+        for dot in Dot::available() {
+            let rescale = Rescale::F32 { factors: vec![1.0; output], relu: false };
+            let conv = QuantConv::new(dot, shape, &w, &vec![3; output], &some_bytes(input, 2), rescale);
+            // With filling between the maps, and results apart, too.
+            let (step, out_step) = (len + 5, output + 3);
+            let x = some_bytes(n * step, 8);
+            let (mut got, mut scratch) = (vec![7.0; n * out_step], QuantScratch::default());
+            conv.run_rows(&x, step, n, &mut scratch, Out::F32(&mut got), out_step);
+            for (x, got) in x.chunks(step).zip(got.chunks(out_step)) {
+                let mut alone = vec![0.0; output];
+                conv.run(&x[..len], kernel, kernel, &mut scratch, Out::F32(&mut alone));
+                assert_eq!((&got[..output], &got[output..]), (&alone[..], &[7.0; 3][..]), "{} {shape:?}", dot.name());
+            }
+        }
+    }
+}
+
+#[test]
+fn normalising_on_the_way_gives_the_bytes_of_layer_after_layer() {
+    use crate::kernels::{Kernels, LrnParams, LrnWindow};
+    let pool = PoolShape { kernel: 3, stride: 2, pad: 1 };
+    for (shape, rows, cols) in SHAPES.into_iter().filter(|(s, rows, _)| s.kernel > 1 && s.out_len(*rows) > 0) {
+        let (x, zeros) = (some_bytes(rows * cols * shape.input, 5), some_bytes(shape.input, 7));
+        let from = [shape.out_len(rows), shape.out_len(cols), shape.output];
+        let to = [from[0], from[1]].map(|n| crate::model::arch::pooled_len(n, 3, 2, 1));
+        let rescale = Rescale::F32 { factors: vec![0.001; shape.output], relu: true };
+        let conv = QuantConv::new(Dot::best(), shape, &some_weights(&shape), &vec![500; shape.output], &zeros, rescale);
+        for window in [LrnWindow::Square(3), LrnWindow::Channels(5), LrnWindow::Square(4)] {
+            let lrn = LrnParams { window, alpha: 0.3, beta: 0.75, k: 1.0 };
+            let (mut map, mut normal) = (vec![0.0; from.iter().product()], vec![0.0; from.iter().product()]);
+            let (mut bytes, mut scratch) = (vec![0; normal.len()], QuantScratch::default());
+            let mut want = vec![0; to[0] * to[1] * shape.output];
+            conv.run(&x, rows, cols, &mut scratch, Out::F32(&mut map));
+            crate::kernels::lrn(Kernels::best(), lrn, &map, from, &mut normal);
+            quantize(&normal, 0.05, 3, &mut bytes);
+            max_pool(Dot::best(), pool, &bytes, from, &mut want, [to[0], to[1], shape.output]);
+            let between = Between { lrn, pool, scale: 0.05, zero: 3 };
+            for threads in [1, 3] {
+                let (team, mut got) = (crate::kernels::Team::new(threads).unwrap(), vec![1; want.len()]);
+                let to = (to[0], to[1]);
+                let kernels = Kernels::best();
+                team.install(|| conv.run_normalised(&x, rows, cols, kernels, between, &mut scratch, &mut got, to));
+                assert_eq!(got, want, "{shape:?} {lrn:?} on {threads} threads");
+            }
+        }
+    }
 }

@@ -4,19 +4,22 @@
 use super::{Simd, Work};
 use core::arch::x86_64::*;
 
-/// Proof that the processor has avx512f.
+/// Proof that the processor has avx512f, avx512bw and avx512vl.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Avx512(());
 
 impl Avx512 {
     /// The proof, on a processor that gives it.
     pub fn new() -> Option<Self> {
-        (is_x86_feature_detected!("avx512f")).then_some(Self(()))
+        let has = is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512vl");
+        has.then_some(Self(()))
     }
 
     /// Does the work with these instructions.
     pub fn run<W: Work>(self, work: W) -> W::Out {
-        #[target_feature(enable = "avx512f")]
+        #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
         fn compiled_for_it<W: Work>(simd: Avx512, work: W) -> W::Out {
             work.run(simd)
         }

@@ -1,6 +1,6 @@
 //! From the numbers of a layer to the kernel that computes it.
 
-use super::{Activation, QuantizeError, Quantized};
+use super::{Activation, IMAGE, QuantLayer, QuantizeError, Quantized};
 use crate::kernels::int8::{ConvShape, Dot, QuantConv, Rescale};
 
 /// What a layer's sums become.
@@ -30,7 +30,39 @@ impl Quantized {
         dot: Dot,
     ) -> Result<QuantConv, QuantizeError> {
         let quant = self.layers.get(layer).ok_or_else(|| QuantizeError::Missing(format!("{layer}.weight")))?;
-        let input = self.activation(input)?;
+        self.kernel_of(quant, shape, self.activation(input)?, becomes, dot)
+    }
+
+    /// The kernel of the first layer, for pixels in the order red, green, blue, in which pictures come.
+    ///
+    /// # Panics
+    ///
+    /// As [`kernel`](Self::kernel) does.
+    pub fn first_kernel(
+        &self,
+        layer: &str,
+        shape: ConvShape,
+        becomes: Becomes,
+        dot: Dot,
+    ) -> Result<QuantConv, QuantizeError> {
+        let quant = self.layers.get(layer).ok_or_else(|| QuantizeError::Missing(format!("{layer}.weight")))?;
+        let mut image = self.activation(IMAGE)?.clone();
+        image.zeros.reverse();
+        let mut reversed = QuantLayer { weight: Vec::new(), ..quant.clone() };
+        for output in quant.weight.chunks_exact(shape.window().max(1)) {
+            reversed.weight.extend(output.rchunks_exact(shape.kernel * shape.kernel).flatten());
+        }
+        self.kernel_of(&reversed, shape, &image, becomes, dot)
+    }
+
+    fn kernel_of(
+        &self,
+        quant: &QuantLayer,
+        shape: ConvShape,
+        input: &Activation,
+        becomes: Becomes,
+        dot: Dot,
+    ) -> Result<QuantConv, QuantizeError> {
         let scales = quant.scales.iter().map(|s| input.scale * s);
         let rescale = match becomes {
             Becomes::Map(output) => {

@@ -76,26 +76,37 @@ impl IntDot for Avx2 {
     const OFFSET: u8 = 0;
 
     #[inline(always)]
-    fn scaled(self, sum: __m256i, bias: &[i32], factors: &[f32]) -> __m256 {
-        let (bias, factors) = (&bias[..8], &factors[..8]);
-        // SAFETY: `self` proves the feature; both slices have a vector's length.
-        unsafe {
-            let sum = _mm256_add_epi32(sum, _mm256_loadu_si256(bias.as_ptr().cast()));
-            _mm256_mul_ps(_mm256_cvtepi32_ps(sum), _mm256_loadu_ps(factors.as_ptr()))
-        }
+    fn start(self, bias: &[i32]) -> __m256i {
+        let bias = &bias[..8];
+        // SAFETY: `self` proves the feature; the slice has a vector's length.
+        unsafe { _mm256_loadu_si256(bias.as_ptr().cast()) }
     }
 
     #[inline(always)]
-    fn store_u8(self, v: __m256, zero: f32, out: &mut [u8]) {
-        let out = &mut out[..8];
-        // SAFETY: `self` proves the feature; the slice has as many bytes as the vector lanes.
+    fn scaled(self, sum: __m256i, _bias: &[i32], factors: &[f32]) -> __m256 {
+        let factors = &factors[..8];
+        // SAFETY: `self` proves the feature; the slice has a vector's length.
+        unsafe { _mm256_mul_ps(_mm256_cvtepi32_ps(sum), _mm256_loadu_ps(factors.as_ptr())) }
+    }
+
+    #[inline(always)]
+    fn store_u8(self, [a, b]: [__m256; 2], zero: u8, wild: bool, out: &mut [u8]) {
+        let out = &mut out[..16];
+        // SAFETY: `self` proves the feature; the slice has as many bytes as both vectors lanes.
         unsafe {
-            let v = _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(v);
-            let v = _mm256_add_ps(v, _mm256_set1_ps(zero));
-            let v = _mm256_min_ps(_mm256_max_ps(v, _mm256_setzero_ps()), _mm256_set1_ps(255.0));
-            let v = _mm256_cvttps_epi32(v);
-            let words = _mm_packs_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256::<1>(v));
-            _mm_storel_epi64(out.as_mut_ptr().cast(), _mm_packus_epi16(words, words));
+            // What is too large for i32 would become its smallest number; too small may stay so, it is clamped to 0.
+            let (most, zero) = (_mm256_set1_ps(65536.0), _mm256_set1_epi32(i32::from(zero)));
+            let whole = |v| {
+                let v = if wild { _mm256_min_ps(v, most) } else { v };
+                let v = _mm256_round_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(v);
+                _mm256_add_epi32(_mm256_cvttps_epi32(v), zero)
+            };
+            // Packing saturates: to i16, then to u8. It works in halves of the vector, which are put in order last.
+            let words = _mm256_packs_epi32(whole(a), whole(b));
+            let bytes = _mm256_packus_epi16(words, words);
+            let order = _mm256_setr_epi32(0, 4, 1, 5, 0, 0, 0, 0);
+            let bytes = _mm256_castsi256_si128(_mm256_permutevar8x32_epi32(bytes, order));
+            _mm_storeu_si128(out.as_mut_ptr().cast(), bytes);
         }
     }
 

@@ -30,10 +30,17 @@ pub trait IntDot: tile::Dot<Input = u8, Weight = i8> + Send + Sync + 'static {
     /// What the instructions take from each input before it is multiplied.
     const OFFSET: u8;
 
-    /// `f32(sum + bias) · factors`, both as long as a vector.
+    /// What sums begin with: the bias, as long as a vector, or 0 if [`scaled`](Self::scaled) adds it.
+    #[inline(always)]
+    fn start(self, _bias: &[i32]) -> Self::Sum {
+        self.zero()
+    }
+
+    /// `f32(sum) · factors`, of the sum with its bias, both as long as a vector.
     fn scaled(self, sum: Self::Sum, bias: &[i32], factors: &[f32]) -> Self::Real;
-    /// Rounded, halves to the even, plus `zero`, clamped to 0…255. `out` is as long as a vector.
-    fn store_u8(self, v: Self::Real, zero: f32, out: &mut [u8]);
+    /// Rounded, halves to the even, plus `zero`, clamped to 0…255. `out` is as long as both vectors. Where numbers may lie
+    /// outside of i32, `wild` says so.
+    fn store_u8(self, v: [Self::Real; 2], zero: u8, wild: bool, out: &mut [u8]);
     /// No less than `least`. `out` is as long as a vector.
     fn store_f32(self, v: Self::Real, least: f32, out: &mut [f32]);
 }
@@ -44,43 +51,94 @@ pub trait IntWork {
     fn run<D: IntDot>(self, dot: D);
 }
 
-/// Sums as u8 or as f32.
+/// What sums of a panel are scaled with.
 #[derive(Debug, Clone, Copy)]
-pub struct Scaled<'a, T> {
+pub struct Scale<'a> {
     /// Added to each column.
     pub bias: &'a [i32],
     /// Multiplied with each column.
     pub factors: &'a [f32],
-    /// The zero point of u8; the least f32.
-    pub limit: f32,
-    /// The kind of the results.
-    pub kind: std::marker::PhantomData<T>,
 }
 
-macro_rules! finish {
-    ($t:ty, $store:ident) => {
-        impl<D: IntDot> Finish<D> for Scaled<'_, $t> {
-            type Out = $t;
+impl Scale<'_> {
+    #[inline(always)]
+    fn start<D: IntDot>(self, dot: D) -> [D::Sum; 2] {
+        let (a, b) = self.bias.split_at(D::LANES);
+        [dot.start(a), dot.start(b)]
+    }
 
-            #[inline(always)]
-            fn put(self, dot: D, sums: [D::Sum; 2], out: &mut [$t]) {
-                let whole = out.len() == 2 * D::LANES;
-                let mut all = [<$t>::default(); 32];
-                let to = if whole { &mut *out } else { &mut all[..2 * D::LANES] };
-                for (i, (sum, to)) in sums.into_iter().zip(to.chunks_exact_mut(D::LANES)).enumerate() {
-                    let at = i * D::LANES..(i + 1) * D::LANES;
-                    dot.$store(dot.scaled(sum, &self.bias[at.clone()], &self.factors[at]), self.limit, to);
-                }
-                if !whole {
-                    let real = out.len();
-                    out.copy_from_slice(&all[..real]);
-                }
-            }
+    #[inline(always)]
+    fn both<D: IntDot>(self, dot: D, [a, b]: [D::Sum; 2]) -> [D::Real; 2] {
+        let (bias, factors) = (self.bias.split_at(D::LANES), self.factors.split_at(D::LANES));
+        [dot.scaled(a, bias.0, factors.0), dot.scaled(b, bias.1, factors.1)]
+    }
+}
+
+/// Sums as bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct Bytes<'a> {
+    /// Of the sums.
+    pub scale: Scale<'a>,
+    /// Zero point of the bytes.
+    pub zero: u8,
+    /// Whether scaled sums may lie outside of i32.
+    pub wild: bool,
+}
+
+impl<D: IntDot> Finish<D> for Bytes<'_> {
+    type Out = u8;
+
+    #[inline(always)]
+    fn start(self, dot: D) -> [D::Sum; 2] {
+        self.scale.start(dot)
+    }
+
+    #[inline(always)]
+    fn put(self, dot: D, sums: [D::Sum; 2], out: &mut [u8]) {
+        let both = self.scale.both(dot, sums);
+        if out.len() == 2 * D::LANES {
+            return dot.store_u8(both, self.zero, self.wild, out);
         }
-    };
+        let mut all = [0; MOST];
+        dot.store_u8(both, self.zero, self.wild, &mut all[..2 * D::LANES]);
+        out.copy_from_slice(&all[..out.len()]);
+    }
 }
-finish!(u8, store_u8);
-finish!(f32, store_f32);
+
+/// Sums as real numbers.
+#[derive(Debug, Clone, Copy)]
+pub struct Reals<'a> {
+    /// Of the sums.
+    pub scale: Scale<'a>,
+    /// The least that results may be.
+    pub least: f32,
+}
+
+impl<D: IntDot> Finish<D> for Reals<'_> {
+    type Out = f32;
+
+    #[inline(always)]
+    fn start(self, dot: D) -> [D::Sum; 2] {
+        self.scale.start(dot)
+    }
+
+    #[inline(always)]
+    fn put(self, dot: D, sums: [D::Sum; 2], out: &mut [f32]) {
+        let mut all = [0.0; MOST];
+        let whole = out.len() == 2 * D::LANES;
+        let to = if whole { &mut *out } else { &mut all[..2 * D::LANES] };
+        for (v, to) in self.scale.both(dot, sums).into_iter().zip(to.chunks_exact_mut(D::LANES)) {
+            dot.store_f32(v, self.least, to);
+        }
+        if !whole {
+            let real = out.len();
+            out.copy_from_slice(&all[..real]);
+        }
+    }
+}
+
+/// Numbers of the widest pair of vectors.
+const MOST: usize = 32;
 
 /// The instructions that products are computed with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -90,15 +90,15 @@ impl IntDot for NeonDot {
     }
 
     #[inline(always)]
-    fn store_u8(self, v: float32x4_t, zero: f32, out: &mut [u8]) {
-        // SAFETY: the architecture has NEON.
-        let four = unsafe {
+    fn store_u8(self, [a, b]: [float32x4_t; 2], zero: u8, _wild: bool, out: &mut [u8]) {
+        let out = &mut out[..8];
+        // SAFETY: the architecture has NEON; the slice has as many bytes as both vectors lanes.
+        unsafe {
+            let zero = vdupq_n_f32(f32::from(zero));
             // Conversion to unsigned numbers clamps at 0, the narrowing steps at 255.
-            let v = vcvtq_u32_f32(vaddq_f32(vrndnq_f32(v), vdupq_n_f32(zero)));
-            let words = vqmovn_u32(v);
-            vget_lane_u32::<0>(vreinterpret_u32_u8(vqmovn_u16(vcombine_u16(words, words))))
-        };
-        out[..4].copy_from_slice(&four.to_le_bytes());
+            let words = |v| vqmovn_u32(vcvtq_u32_f32(vaddq_f32(vrndnq_f32(v), zero)));
+            vst1_u8(out.as_mut_ptr(), vqmovn_u16(vcombine_u16(words(a), words(b))));
+        }
     }
 
     #[inline(always)]

@@ -57,9 +57,10 @@ impl IntDot for Portable {
     }
 
     #[inline(always)]
-    fn store_u8(self, v: Self::Real, zero: f32, out: &mut [u8]) {
+    fn store_u8(self, v: [Self::Real; 2], zero: u8, _wild: bool, out: &mut [u8]) {
         // Both steps are exact: the rounded number is whole, and adding the zero point only matters inside of 0…255.
-        out.iter_mut().zip(v).for_each(|(out, v)| *out = (v.round_ties_even() + zero).clamp(0.0, 255.0) as u8);
+        let byte = |v: f32| (v.round_ties_even() + f32::from(zero)).clamp(0.0, 255.0) as u8;
+        out.iter_mut().zip(v.into_iter().flatten()).for_each(|(out, v)| *out = byte(v));
     }
 
     #[inline(always)]

@@ -4,19 +4,22 @@ use super::{IntDot, IntWork};
 use crate::kernels::tile::Dot;
 use core::arch::x86_64::*;
 
-/// Proof that the processor has avx512f and avx512vnni.
+/// Proof that the processor has avx512f, avx512bw and avx512vnni.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Vnni(());
 
 impl Vnni {
     /// The proof, on a processor that gives it.
     pub fn new() -> Option<Self> {
-        (is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vnni")).then_some(Self(()))
+        let has = is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512vnni");
+        has.then_some(Self(()))
     }
 
     /// Does the work with these instructions.
     pub fn run(self, work: impl IntWork) {
-        #[target_feature(enable = "avx512f,avx512vnni")]
+        #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
         fn compiled_for_it(dot: Vnni, work: impl IntWork) {
             work.run(dot);
         }
@@ -65,24 +68,37 @@ impl IntDot for Vnni {
     const OFFSET: u8 = 0;
 
     #[inline(always)]
-    fn scaled(self, sum: __m512i, bias: &[i32], factors: &[f32]) -> __m512 {
-        let (bias, factors) = (&bias[..16], &factors[..16]);
-        // SAFETY: `self` proves the features; both slices have a vector's length.
-        unsafe {
-            let sum = _mm512_add_epi32(sum, _mm512_loadu_si512(bias.as_ptr().cast()));
-            _mm512_mul_ps(_mm512_cvtepi32_ps(sum), _mm512_loadu_ps(factors.as_ptr()))
-        }
+    fn start(self, bias: &[i32]) -> __m512i {
+        let bias = &bias[..16];
+        // SAFETY: `self` proves the features; the slice has a vector's length.
+        unsafe { _mm512_loadu_si512(bias.as_ptr().cast()) }
     }
 
     #[inline(always)]
-    fn store_u8(self, v: __m512, zero: f32, out: &mut [u8]) {
-        let out = &mut out[..16];
-        // SAFETY: `self` proves the features; the slice has as many bytes as the vector lanes.
+    fn scaled(self, sum: __m512i, _bias: &[i32], factors: &[f32]) -> __m512 {
+        let factors = &factors[..16];
+        // SAFETY: `self` proves the features; the slice has a vector's length.
+        unsafe { _mm512_mul_ps(_mm512_cvtepi32_ps(sum), _mm512_loadu_ps(factors.as_ptr())) }
+    }
+
+    #[inline(always)]
+    fn store_u8(self, [a, b]: [__m512; 2], zero: u8, wild: bool, out: &mut [u8]) {
+        let out = &mut out[..32];
+        // SAFETY: `self` proves the features; the slice has as many bytes as both vectors lanes.
         unsafe {
-            let v = _mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(v);
-            let v = _mm512_add_ps(v, _mm512_set1_ps(zero));
-            let v = _mm512_min_ps(_mm512_max_ps(v, _mm512_setzero_ps()), _mm512_set1_ps(255.0));
-            _mm_storeu_si128(out.as_mut_ptr().cast(), _mm512_cvtepi32_epi8(_mm512_cvttps_epi32(v)));
+            // What is too large for i32 would become its smallest number; too small may stay so, it is clamped to 0.
+            let (most, zero) = (_mm512_set1_ps(65536.0), i32::from(zero));
+            let whole = |v| {
+                let v = if wild { _mm512_min_ps(v, most) } else { v };
+                let v = _mm512_cvt_roundps_epi32::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(v);
+                if zero == 0 { v } else { _mm512_add_epi32(v, _mm512_set1_epi32(zero)) }
+            };
+            // Packing saturates: to i16, then to u8. It works in quarters of the vector, which are put in order last.
+            let words = _mm512_packs_epi32(whole(a), whole(b));
+            let bytes = _mm512_packus_epi16(words, words);
+            let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 0, 0, 0, 0, 0, 0, 0, 0);
+            let bytes = _mm512_castsi512_si256(_mm512_permutexvar_epi32(order, bytes));
+            _mm256_storeu_si256(out.as_mut_ptr().cast(), bytes);
         }
     }
 

@@ -1,0 +1,341 @@
+//! Convolution of channels-last u8 maps with i8 weights; see [the definition](super).
+//!
+//! The same tiles as in f32 ([`tile`](crate::kernels::tile)): output pixels of a row are rows of a product, read straight
+//! from the map, in runs of what a row of the kernel covers, four bytes at a time. The map is copied only to give it a
+//! border of zero points.
+//!
+//! Where a run is no multiple of four there are two ways. It reads on into the next pixel and meets zero weights there; or,
+//! if that takes fewer steps, what is left over of all runs is gathered beside the map (`tail`): a first layer of 7×7 pixels
+//! of three channels then takes 37 steps for its 147 numbers instead of 42.
+//!
+//! 1. A layer with large weights is cut into blocks of two panels × some lines ([`run`](QuantConv::run)): two panels of
+//!    outputs fill a cache line of the map, so no two threads write to one, and blocks of equal size share out evenly.
+//! 2. A first layer's weights stay in the first-level cache, and its lines are pooled before they leave the second-level
+//!    one (`pooled`).
+#![allow(unsafe_code)]
+
+mod pack;
+mod pooled;
+mod tail;
+
+pub use pooled::Between;
+
+use super::dot::{Bytes, Dot, IntDot, IntWork, Reals, Scale};
+use crate::kernels::ConvShape;
+use crate::kernels::team::{self, Pieces};
+use crate::kernels::tile::{Finish, Left, Target, rows};
+use pack::{Group, Runs};
+
+/// What becomes of the sums.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Rescale {
+    /// Quantised again, for the next integer layer.
+    U8 {
+        /// `input scale · weight scale / output scale` for each output.
+        factors: Vec<f32>,
+        /// The output's zero point.
+        zero: u8,
+    },
+    /// Real numbers, for whatever is not an integer layer.
+    F32 {
+        /// `input scale · weight scale` for each output.
+        factors: Vec<f32>,
+        /// Whether a ReLU follows.
+        relu: bool,
+    },
+}
+
+impl Rescale {
+    fn factors(&self) -> &[f32] {
+        match self {
+            Self::U8 { factors, .. } | Self::F32 { factors, .. } => factors,
+        }
+    }
+}
+
+/// Where the results go; the kind that the layer's [`Rescale`] says.
+#[derive(Debug)]
+pub enum Out<'a> {
+    /// Quantised.
+    U8(&'a mut [u8]),
+    /// Real numbers.
+    F32(&'a mut [f32]),
+}
+
+/// A convolution of u8 with its weights packed.
+#[derive(Debug, Clone)]
+pub struct QuantConv {
+    shape: ConvShape,
+    dot: Dot,
+    groups: Vec<Group>,
+    runs: Runs,
+    /// Zero points of the input's channels.
+    zeros: Vec<u8>,
+    rescale: Rescale,
+}
+
+/// Numbers that products are made of at a time.
+const STEP: usize = 4;
+
+/// Memory that layers work in, kept from run to run.
+#[derive(Debug, Clone, Default)]
+pub struct QuantScratch {
+    map: Vec<u8>,
+    runs: Vec<usize>,
+    /// What is left over of the runs.
+    tails: Vec<u8>,
+    /// Lines that wait for being pooled.
+    lines: Vec<u8>,
+    reals: Vec<f32>,
+}
+
+impl QuantConv {
+    /// Its numbers.
+    pub fn shape(&self) -> &ConvShape {
+        &self.shape
+    }
+
+    /// Bytes of its packed weights.
+    pub fn bytes(&self) -> usize {
+        self.groups.iter().map(|g| g.panels.bytes()).sum()
+    }
+
+    /// Convolves a map of `rows`×`cols` pixels on the current team.
+    ///
+    /// # Panics
+    ///
+    /// If `x` or `out` has another length than the sizes say, or `out` is of the other kind than [`Rescale`] says.
+    pub fn run(&self, x: &[u8], rows: usize, cols: usize, scratch: &mut QuantScratch, out: Out) {
+        let row_len = self.shape.output;
+        let pixels = self.shape.out_len(rows) * self.shape.out_len(cols);
+        assert_eq!(x.len(), rows * cols * self.shape.input, "a map of {rows}×{cols} for {:?}", self.shape);
+        let lines = self.lines(x, rows, cols, scratch);
+        self.put(&lines, pixels, row_len, out);
+    }
+
+    /// A fully connected layer: `n` maps as large as the kernel, which begin `step` bytes apart, and one pixel of each,
+    /// `out_step` numbers apart. Steps that are no powers of two spare the cache.
+    ///
+    /// # Panics
+    ///
+    /// If the convolution is padded or has groups, or as [`run`](Self::run) does.
+    pub fn run_rows(&self, x: &[u8], step: usize, n: usize, scratch: &mut QuantScratch, out: Out, out_step: usize) {
+        let ConvShape { input, output, kernel, stride, pad, groups } = self.shape;
+        assert_eq!((stride, pad, groups), (1, 0, 1), "a fully connected layer");
+        assert!(step >= kernel * kernel * input && out_step >= output, "steps of {:?}", self.shape);
+        let QuantScratch { map, runs, tails, .. } = scratch;
+        let row = kernel * input;
+        // The last input may lack what the last run reads on; that meets zero weights.
+        let needed = n.checked_sub(1).map_or(0, |last| last * step + (kernel - 1) * row + self.runs.len);
+        let x = match needed <= x.len() {
+            true => x,
+            false => {
+                map.clear();
+                map.extend_from_slice(x);
+                map.resize(needed, 0);
+                map
+            }
+        };
+        runs.clear();
+        runs.extend((0..kernel).map(|r| r * row));
+        let tails = (self.runs.tail > 0).then(|| {
+            tails.resize(n * self.runs.tail_step(), 0);
+            tail::gather_line(&self.shape, &self.runs, x, row, step, tails);
+            &tails[..]
+        });
+        let lines = Lines { left: self.left(x, step, runs), tails, count: 1, len: n, step: 0 };
+        self.put(&lines, n, out_step, out);
+    }
+
+    fn left<'a>(&self, data: &'a [u8], step: usize, runs: &'a [usize]) -> Left<'a, u8> {
+        Left { data, first: 0, step, runs, run: self.runs.len }
+    }
+
+    /// The map's lines of output pixels.
+    fn lines<'a>(&self, x: &'a [u8], rows: usize, cols: usize, scratch: &'a mut QuantScratch) -> Lines<'a> {
+        let ConvShape { input, kernel, stride, pad, groups, .. } = self.shape;
+        let (out_rows, out_cols) = (self.shape.out_len(rows), self.shape.out_len(cols));
+        let QuantScratch { map, runs, tails, .. } = scratch;
+        let x = self.pad(x, rows, cols, map);
+        let wide = (cols + 2 * pad) * input;
+        runs.clear();
+        match groups {
+            1 => runs.extend((0..kernel).map(|row| row * wide)),
+            _ => runs.extend((0..kernel * kernel).map(|tap| tap / kernel * wide + tap % kernel * input)),
+        }
+        let flat = kernel == 1 && stride == 1 && pad == 0;
+        let (count, len) = if flat { (1, out_rows * out_cols) } else { (out_rows, out_cols) };
+        let tails = (self.runs.tail > 0 && count * len > 0).then(|| {
+            tails.resize(count * len * self.runs.tail_step(), 0);
+            tail::gather(&self.shape, &self.runs, x, wide, len, tails);
+            &tails[..]
+        });
+        Lines { left: self.left(x, stride * input, runs), tails, count, len, step: stride * wide }
+    }
+
+    /// The map with its border of zero points, and room for the last run to read on; the map itself if it needs neither.
+    fn pad<'a>(&self, x: &'a [u8], rows: usize, cols: usize, padded: &'a mut Vec<u8>) -> &'a [u8] {
+        let ConvShape { input, pad, .. } = self.shape;
+        let beyond = self.runs.beyond(&self.shape);
+        if (pad == 0 && beyond == 0) || x.is_empty() {
+            return x;
+        }
+        let wide = (cols + 2 * pad) * input;
+        let border = |out: &mut [u8]| out.iter_mut().zip(self.zeros.iter().cycle()).for_each(|(out, z)| *out = *z);
+        padded.resize(wide * (rows + 2 * pad) + beyond, 0);
+        team::for_each_chunk(padded, wide * LINES, |i, lines| {
+            for (l, out) in lines.chunks_mut(wide).enumerate() {
+                match (i * LINES + l).checked_sub(pad) {
+                    Some(r) if r < rows => {
+                        border(&mut out[..pad * input]);
+                        out[pad * input..][..cols * input].copy_from_slice(&x[r * cols * input..][..cols * input]);
+                        border(&mut out[(pad + cols) * input..]);
+                    }
+                    _ => border(out),
+                }
+            }
+        });
+        padded
+    }
+
+    /// All outputs of all lines, `pixels` rows of `out_step` numbers.
+    fn put(&self, lines: &Lines, pixels: usize, out_step: usize, out: Out) {
+        let needed = pixels.checked_sub(1).map_or(0, |last| last * out_step + self.shape.output);
+        let fits = |len: usize| {
+            assert!(
+                (needed..=pixels * out_step).contains(&len),
+                "{len} results of {pixels} pixels for {:?}",
+                self.shape
+            );
+        };
+        match (out, &self.rescale) {
+            (Out::U8(out), Rescale::U8 { .. }) => {
+                fits(out.len());
+                self.blocks::<u8>(lines, &Pieces::new(out), out_step);
+            }
+            (Out::F32(out), Rescale::F32 { .. }) => {
+                fits(out.len());
+                self.blocks::<f32>(lines, &Pieces::new(out), out_step);
+            }
+            _ => panic!("a result of the other kind than the layer's"),
+        }
+    }
+
+    /// Shares the work out in blocks of panels × lines, or parts of the only line.
+    fn blocks<T: Send>(&self, lines: &Lines, out: &Pieces<T>, out_step: usize)
+    where
+        for<'a> Block<'a, T>: IntWork,
+    {
+        let pairs = self.groups.first().map_or(0, |g| g.panels.count().div_ceil(PANELS));
+        let threads = team::threads();
+        // Blocks of few lines take turns in fetching the same weights; with many threads there must be enough to share.
+        let wanted = (BLOCKS * threads).div_ceil(pairs.max(1));
+        let cuts = match lines.count {
+            1 => (lines.len / 14).clamp(1, wanted),
+            count => count.clamp(1, wanted),
+        };
+        let tasks = self.groups.len() * pairs * cuts;
+        if lines.count * lines.len == 0 {
+            return;
+        }
+        team::for_each(tasks, |i| {
+            let (group, pair, cut) = (i / (pairs * cuts), i / cuts % pairs, i % cuts);
+            let panels = pair * PANELS..((pair + 1) * PANELS).min(self.groups[group].panels.count());
+            let part = |len: usize| len * cut / cuts..len * (cut + 1) / cuts;
+            let (span, pixels) = match lines.count {
+                1 => (0..1, part(lines.len)),
+                count => (part(count), 0..lines.len),
+            };
+            self.dot.run(Block { conv: self, lines, group, panels, span, pixels, out, out_step });
+        });
+    }
+}
+
+/// Panels of a block: two of the widest fill a cache line of bytes.
+const PANELS: usize = 2;
+/// Blocks for each thread, at least.
+const BLOCKS: usize = 6;
+/// Lines of a map that are copied at a time.
+const LINES: usize = 16;
+
+/// Output pixels, line by line, and where they read.
+#[derive(Debug)]
+struct Lines<'a> {
+    left: Left<'a, u8>,
+    /// What is left over of the runs, pixel by pixel.
+    tails: Option<&'a [u8]>,
+    /// Lines, pixels in each, and how far the next one's reading is.
+    count: usize,
+    len: usize,
+    step: usize,
+}
+
+impl Lines<'_> {
+    /// The lines from the `l`th on.
+    #[inline(always)]
+    fn from(&self, l: usize, runs: &Runs) -> Self {
+        let data = &self.left.data[l * self.step..];
+        let tails = self.tails.map(|tails| &tails[l * self.len * runs.tail_step()..]);
+        Self { left: Left { data, ..self.left }, tails, count: self.count - l, ..*self }
+    }
+}
+
+/// Some panels of some pixels of some lines.
+struct Block<'a, T> {
+    conv: &'a QuantConv,
+    lines: &'a Lines<'a>,
+    group: usize,
+    panels: std::ops::Range<usize>,
+    span: std::ops::Range<usize>,
+    pixels: std::ops::Range<usize>,
+    /// All outputs: the pixels of the first line, of the next, `out_step` apart.
+    out: &'a Pieces<'a, T>,
+    out_step: usize,
+}
+
+impl<T> Block<'_, T> {
+    #[inline(always)]
+    fn compute<'s, D: IntDot, F: Finish<D, Out = T>>(&'s self, dot: D, finish: impl Fn(Scale<'s>) -> F) {
+        let Self { conv, lines, .. } = *self;
+        let ConvShape { input, groups, .. } = conv.shape;
+        let group = &conv.groups[self.group];
+        let skip = self.pixels.start;
+        for p in self.panels.clone() {
+            let panel = group.panels.panel(p);
+            let at = p * 2 * D::LANES..(p + 1) * 2 * D::LANES;
+            let finish = finish(Scale { bias: &group.bias[at.clone()], factors: &group.factors[at] });
+            for l in self.span.clone() {
+                let first = self.group * (input / groups) + l * lines.step + skip * lines.left.step;
+                let left = Left { first, ..lines.left };
+                let target = Target {
+                    pieces: self.out,
+                    at: (l * lines.len + skip) * self.out_step + self.group * group.panels.n() + panel.first,
+                    step: self.out_step,
+                };
+                let tail = conv.runs.tail_of(lines.tails.unwrap_or_default(), l * lines.len + skip);
+                let parts = [left, tail];
+                let parts = if lines.tails.is_some() { &parts[..] } else { &parts[..1] };
+                // SAFETY: no two blocks have pixel and panel in common.
+                unsafe { rows(dot, parts, self.pixels.len(), panel, finish, target) };
+            }
+        }
+    }
+}
+
+impl IntWork for Block<'_, u8> {
+    #[inline(always)]
+    fn run<D: IntDot>(self, dot: D) {
+        let zero = if let Rescale::U8 { zero, .. } = self.conv.rescale { zero } else { 0 };
+        let wild = self.conv.groups[self.group].wild;
+        self.compute(dot, |scale| Bytes { scale, zero, wild });
+    }
+}
+
+impl IntWork for Block<'_, f32> {
+    #[inline(always)]
+    fn run<D: IntDot>(self, dot: D) {
+        let relu = matches!(self.conv.rescale, Rescale::F32 { relu: true, .. });
+        let least = if relu { 0.0 } else { f32::NEG_INFINITY };
+        self.compute(dot, |scale| Reals { scale, least });
+    }
+}

@@ -1,0 +1,217 @@
+//! Convolution and max pooling in one, for a first layer: each line is pooled while it is in the cache, and the map between
+//! the two, the largest of a network, is never written.
+//!
+//! The largest of the sums has the largest byte, so pooling bytes is pooling sums. Lines of the convolution wait in a ring
+//! as long as a window is high; the largest of each column are taken first, in one more line, and then those of each row. Where two bands of lines meet, the lines that both need are computed twice.
+#![allow(unsafe_code)]
+
+use super::{Block, QuantConv, QuantScratch, Rescale};
+use crate::kernels::Kernels;
+use crate::kernels::int8::dot::{IntDot, IntWork};
+use crate::kernels::int8::pool::max_line;
+use crate::kernels::int8::to_u8;
+use crate::kernels::lrn::LrnParams;
+use crate::kernels::normalised::Normalised;
+use crate::kernels::pool::{PoolLines, PoolShape};
+use crate::kernels::simd::{Simd, Work};
+use crate::kernels::team::{self, Pieces};
+
+/// Weights up to this size, in bytes, stay in a first-level cache next to the pixels they are multiplied with.
+const SMALL: usize = 32 << 10;
+
+impl QuantConv {
+    /// Whether [`run_pooled`](Self::run_pooled) gains: with small weights, before which there are many pixels.
+    pub fn pools(&self) -> bool {
+        self.bytes() <= SMALL && self.shape.kernel > 1 && matches!(self.rescale, Rescale::U8 { .. })
+    }
+
+    /// [`run`](Self::run) and max pooling in one; `out` are `to` rows and columns of windows.
+    ///
+    /// # Panics
+    ///
+    /// As `run` and [`max_pool`](super::super::max_pool) do, and if the results are no bytes.
+    #[allow(clippy::too_many_arguments, reason = "a convolution's, and two of the pooling")]
+    pub fn run_pooled(
+        &self,
+        x: &[u8],
+        rows: usize,
+        cols: usize,
+        pool: PoolShape,
+        scratch: &mut QuantScratch,
+        out: &mut [u8],
+        to: (usize, usize),
+    ) {
+        let output = self.shape.output;
+        let from = (self.shape.out_len(rows), self.shape.out_len(cols));
+        assert_eq!(x.len(), rows * cols * self.shape.input, "a map of {rows}×{cols} for {:?}", self.shape);
+        assert_eq!(out.len(), to.0 * to.1 * output, "the result of {rows}×{cols} for {:?}", self.shape);
+        pool.check([from.0, from.1, output], [to.0, to.1, output]);
+        if out.is_empty() {
+            return;
+        }
+        let mut ring_lines = std::mem::take(&mut scratch.lines);
+        let lines = self.lines(x, rows, cols, scratch);
+        // Even on any number of threads, and enough that a thread that was held up is helped.
+        let bands = (BANDS * team::threads()).min(to.0);
+        let line = from.1 * output;
+        let ring_len = (pool.kernel + 1) * line;
+        ring_lines.resize(bands * ring_len, 0);
+        let rings = Pieces::new(&mut ring_lines);
+        let pieces = Pieces::new(out);
+        team::for_each(bands, |i| {
+            let (first, end) = (to.0 * i / bands, to.0 * (i + 1) / bands);
+            let row = to.1 * output;
+            // SAFETY: each band has rows and a ring of its own.
+            let (out, ring) =
+                unsafe { (pieces.take(first * row..end * row), rings.take(i * ring_len..(i + 1) * ring_len)) };
+            self.dot.run(PooledBand { conv: self, lines: &lines, from, pool, first, row, ring, out });
+        });
+        scratch.lines = ring_lines;
+    }
+}
+
+/// The layers between a convolution with real results and the next map of bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct Between {
+    /// The LRN.
+    pub lrn: LrnParams,
+    /// The pooling after it.
+    pub pool: PoolShape,
+    /// Value of a step and zero point of the bytes.
+    pub scale: f32,
+    /// Zero point.
+    pub zero: u8,
+}
+
+impl QuantConv {
+    /// Whether [`run_normalised`](Self::run_normalised) is possible and gains.
+    pub fn normalises(&self, lrn: &LrnParams, pool: &PoolShape) -> bool {
+        let small = self.bytes() <= SMALL && self.shape.kernel > 1;
+        small && matches!(self.rescale, Rescale::F32 { .. }) && Normalised::supports(lrn, pool)
+    }
+
+    /// [`run`](Self::run), LRN and max pooling in one, all of real numbers, which are quantised at the end; `out` are `to` rows
+    /// and columns of windows. Pooling before or after quantising is the same: the largest number has the largest byte.
+    ///
+    /// # Panics
+    ///
+    /// As [`run_pooled`](Self::run_pooled) does, and if the results are bytes.
+    #[allow(clippy::too_many_arguments, reason = "those of `run_pooled`, and the kernels of the LRN")]
+    pub fn run_normalised(
+        &self,
+        x: &[u8],
+        rows: usize,
+        cols: usize,
+        kernels: Kernels,
+        between: Between,
+        scratch: &mut QuantScratch,
+        out: &mut [u8],
+        to: (usize, usize),
+    ) {
+        let (channels, pool) = (self.shape.output, between.pool);
+        let from = (self.shape.out_len(rows), self.shape.out_len(cols));
+        assert!(matches!(self.rescale, Rescale::F32 { .. }), "real results of {:?}", self.shape);
+        assert_eq!(x.len(), rows * cols * self.shape.input, "a map of {rows}×{cols} for {:?}", self.shape);
+        assert_eq!(out.len(), to.0 * to.1 * channels, "the result of {rows}×{cols} for {:?}", self.shape);
+        pool.check([from.0, from.1, channels], [to.0, to.1, channels]);
+        if out.is_empty() {
+            return;
+        }
+        let (row, line) = (to.1 * channels, from.1 * channels);
+        let layers = Normalised { lrn: between.lrn, pool, lines: from.0, line, channels };
+        let mut reals = std::mem::take(&mut scratch.reals);
+        let bands = (BANDS * team::threads()).min(to.0);
+        let memory = layers.memory() + row;
+        reals.resize(bands * memory, 0.0);
+        let lines = self.lines(x, rows, cols, scratch);
+        let (rings, pieces) = (Pieces::new(&mut reals), Pieces::new(out));
+        team::for_each(bands, |i| {
+            let band = to.0 * i / bands..to.0 * (i + 1) / bands;
+            // SAFETY: each band has memory of its own.
+            let (memory, pooled) = unsafe { rings.take(i * memory..(i + 1) * memory) }.split_at_mut(layers.memory());
+            let convolve = |l: usize, out: &mut [f32]| {
+                let (here, out) = (lines.from(l, &self.runs), Pieces::new(out));
+                for (group, g) in self.groups.iter().enumerate() {
+                    let (panels, span, pixels) = (0..g.panels.count(), 0..1, 0..from.1);
+                    let (lines, out, out_step) = (&here, &out, channels);
+                    self.dot.run(Block { conv: self, lines, group, panels, span, pixels, out, out_step });
+                }
+            };
+            let finish = |r: usize, lines: &[&[f32]]| {
+                // SAFETY: each band has rows of its own.
+                let out = unsafe { pieces.take(r * row..(r + 1) * row) };
+                kernels.run(PoolLines { pool, lines, channels, out: pooled });
+                kernels.run(Quantise { x: pooled, scale: between.scale, zero: between.zero, out });
+            };
+            layers.rows(kernels, memory, band, convolve, finish);
+        });
+        scratch.reals = reals;
+    }
+}
+
+/// Real numbers to bytes.
+struct Quantise<'a> {
+    x: &'a [f32],
+    scale: f32,
+    zero: u8,
+    out: &'a mut [u8],
+}
+
+impl Work for Quantise<'_> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        self.out.iter_mut().zip(self.x).for_each(|(q, x)| *q = to_u8(x / self.scale, self.zero));
+    }
+}
+
+/// Bands for each thread.
+const BANDS: usize = 3;
+
+/// Some rows of the output of convolution and pooling.
+struct PooledBand<'a> {
+    conv: &'a QuantConv,
+    lines: &'a super::Lines<'a>,
+    /// Rows and columns of the convolution's result.
+    from: (usize, usize),
+    pool: PoolShape,
+    /// First row, and numbers of a row.
+    first: usize,
+    row: usize,
+    /// The last lines of the convolution, line `l` at place `l` modulo the side of a window, and one more.
+    ring: &'a mut [u8],
+    out: &'a mut [u8],
+}
+
+impl IntWork for PooledBand<'_> {
+    #[inline(always)]
+    fn run<D: IntDot>(self, dot: D) {
+        let Self { conv, lines, from, pool, .. } = self;
+        let output = conv.shape.output;
+        let line = from.1 * output;
+        let (ring, most) = self.ring.split_at_mut(pool.kernel * line);
+        let mut ready = 0;
+        for (i, out) in self.out.chunks_exact_mut(self.row).enumerate() {
+            let window = pool.inside(self.first + i, from.0);
+            for l in window.start.max(ready)..window.end {
+                let place = l % pool.kernel * line;
+                let pieces = Pieces::new(&mut ring[place..place + line]);
+                for (group, g) in conv.groups.iter().enumerate() {
+                    let panels = 0..g.panels.count();
+                    // As if this line were the first: the result begins where the piece does.
+                    let here = lines.from(l, &conv.runs);
+                    let (span, pixels, out) = (0..1, 0..from.1, &pieces);
+                    Block { conv, lines: &here, group, panels, span, pixels, out, out_step: output }.run(dot);
+                }
+            }
+            ready = window.end;
+            most.copy_from_slice(&ring[window.start % pool.kernel * line..][..line]);
+            for l in window.start + 1..window.end {
+                let line = &ring[l % pool.kernel * line..][..line];
+                most.iter_mut().zip(line).for_each(|(most, x)| *most = (*most).max(*x));
+            }
+            max_line(pool, std::iter::once(&*most), output, out);
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! What is left over of the runs of a pixel, where runs are no multiples of four: gathered beside the map.
+
+use super::pack::Runs;
+use crate::kernels::ConvShape;
+use crate::kernels::team;
+
+/// Gathers the last `runs.tail` bytes that each row of the kernel covers, for every output pixel: row after row, filled up
+/// with zeros. `wide` is the length of a line of the padded map `x`, `len` the pixels of a line of outputs.
+pub fn gather(shape: &ConvShape, runs: &Runs, x: &[u8], wide: usize, len: usize, out: &mut [u8]) {
+    let line = len * runs.tail_step();
+    team::for_each_chunk(out, line * 16, |i, out| {
+        for (l, out) in out.chunks_exact_mut(line).enumerate() {
+            let x = &x[(i * 16 + l) * shape.stride * wide..];
+            gather_line(shape, runs, x, wide, shape.stride * shape.input, out);
+        }
+    });
+}
+
+/// [`gather`] for one line of outputs, of which the first pixel's kernel begins at the first byte of `x`, the next one's
+/// `step` bytes on.
+pub fn gather_line(shape: &ConvShape, runs: &Runs, x: &[u8], wide: usize, step: usize, out: &mut [u8]) {
+    let ConvShape { kernel, input, .. } = *shape;
+    let (from, tail_step) = (kernel * input - runs.tail, runs.tail_step());
+    if runs.tail == 1 && tail_step == 8 {
+        // The usual case, a row of the kernel at a time in one number: seven rows of 21 bytes.
+        let mut lines = [&x[..0]; 8];
+        lines.iter_mut().zip(0..kernel).for_each(|(line, row)| *line = &x[row * wide + from..]);
+        for (col, out) in out.as_chunks_mut::<8>().0.iter_mut().enumerate() {
+            *out = std::array::from_fn(|row| if row < kernel { lines[row][col * step] } else { 0 });
+        }
+        return;
+    }
+    for (col, out) in out.chunks_exact_mut(tail_step).enumerate() {
+        for (row, out) in out.chunks_exact_mut(runs.tail).take(kernel).enumerate() {
+            out.copy_from_slice(&x[row * wide + from + col * step..][..runs.tail]);
+        }
+    }
+}
