@@ -15,7 +15,7 @@ mod times;
 use crate::{
     boxes::{BBox, Rect},
     frame::{Picture, Scaling},
-    head::{Head, HeadError, HeadOutput, PictureSize, PostParams, postprocess},
+    head::{Head, HeadError, HeadOutput, PictureSize, PostParams, PostScratch, postprocess_with},
     kernels::Team,
     model::{BundleError, arch::FEATURE_STRIDE},
     proposals::{Proposal, ProposalContext, ProposalError, ProposalSource},
@@ -45,6 +45,7 @@ pub struct Detector {
     proposals: Vec<Proposal>,
     rois: Vec<BBox>,
     output: HeadOutput,
+    found: PostScratch,
 }
 
 /// What was found in one picture.
@@ -163,7 +164,7 @@ impl Detector {
         self.network.head(&mut self.output)?;
         times.head = watch.lap();
 
-        let found = postprocess(&self.output, &self.rois, &self.post, size, scale);
+        let found = postprocess_with(&mut self.found, &self.output, &self.rois, &self.post, size, scale);
         times.postprocess = watch.lap();
 
         Ok(Detected {
@@ -184,7 +185,8 @@ impl Detector {
         let mut watch = Stopwatch::start();
         self.team.install(|| head.run_into(pooled, rois.len(), output))?;
         let ms = watch.lap();
-        Ok((postprocess(output, rois, &self.post, size, self.input.scale).detections, ms))
+        let found = postprocess_with(&mut self.found, output, rois, &self.post, size, self.input.scale);
+        Ok((found.detections, ms))
     }
 
     /// Cells along a side of a pooled RoI.

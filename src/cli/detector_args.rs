@@ -30,6 +30,9 @@ pub struct DetectorArgs {
     /// Threads to compute with [default: as many as there are cores]
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
+    /// Keep each thread on a core of its own
+    #[arg(long)]
+    pin: bool,
     /// What to compute the trunk with: auto (the best this processor has), scalar, avx2, avx512, neon, or tract (the graph
     /// engine's own) [default: auto]
     #[arg(long, value_name = "NAME")]
@@ -46,6 +49,7 @@ impl DetectorArgs {
             min_score: Some(min_score),
             max_detections: self.max_detections,
             threads: self.threads,
+            pin: self.pin,
             kernels: self.kernels.clone(),
             ..DetectorOptions::default()
         }

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     frame::Scaling,
-    head::{BoxNormalisation, HeadOutput, PostParams},
+    head::{BoxNormalisation, HeadOutput, PostParams, PostScratch},
     kernels::{Kernels, Team},
     model::{Bundle, Manifest, nearest::nearest},
     proposals::{ProposalError, ProposalSource, Rpn, RpnParams},
@@ -34,6 +34,8 @@ pub struct DetectorOptions {
     pub classes: Option<Vec<String>>,
     /// Threads inside each stage, at most 1024; absent or 0: as many as the machine has cores.
     pub threads: Option<usize>,
+    /// Whether each thread stays on a core of its own, the one that calls the detector among them.
+    pub pin: bool,
     /// What the trunk is computed with: one of [`Kernels::NAMES`], `tract` for the engine's own kernels, or `auto`, which
     /// is what absent means: the best this processor has.
     pub kernels: Option<String>,
@@ -64,7 +66,8 @@ impl Detector {
         let threads = options.threads.filter(|&n| n > 0).unwrap_or_else(cores);
         require(threads <= MAX_THREADS, "threads", threads, "must be at most 1024")?;
         let kernels = kernels(options.kernels.as_deref().unwrap_or("auto"))?;
-        let team = Team::new(threads).map_err(|e| DetectorError::Threads { threads, reason: e.to_string() })?;
+        let team = if options.pin { Team::pinned(threads) } else { Team::new(threads) };
+        let team = team.map_err(|e| DetectorError::Threads { threads, reason: e.to_string() })?;
         Ok(Self {
             scaling,
             mean_bgr: bundle.manifest.input.mean_bgr,
@@ -77,6 +80,7 @@ impl Detector {
             proposals: Vec::new(),
             rois: Vec::new(),
             output: HeadOutput::default(),
+            found: PostScratch::default(),
             classes: bundle.manifest.classes,
         })
     }

@@ -18,7 +18,9 @@ use crate::{
 use fc::{Stack, Work};
 
 pub use int8::QuantHead;
-pub use postprocess::{BoxNormalisation, Detection, PictureSize, PostParams, Postprocessed, postprocess};
+pub use postprocess::{
+    BoxNormalisation, Detection, PictureSize, PostParams, PostScratch, Postprocessed, postprocess, postprocess_with,
+};
 pub use roi_pool::{MapView, RoiPooler, pool_cells, roi_pool};
 
 /// The fully connected layers of a network.

@@ -78,6 +78,15 @@ pub struct Postprocessed {
     pub non_finite: usize,
 }
 
+/// Memory reused from picture to picture.
+#[derive(Debug, Default)]
+pub struct PostScratch {
+    kept: Suppressor,
+    /// Score, number of the RoI, box.
+    candidates: Vec<(f32, usize, BBox)>,
+    found: Vec<Detection>,
+}
+
 /// The detections of one picture. `rois` are in pixels of the network input, `scale` is that input's ratio to the
 /// picture; `output` must be the head's for these RoIs.
 pub fn postprocess(
@@ -87,9 +96,21 @@ pub fn postprocess(
     picture: PictureSize,
     scale: f32,
 ) -> Postprocessed {
-    let mut result = Postprocessed::default();
-    let mut kept = Suppressor::default();
-    let mut candidates: Vec<(f32, BBox)> = Vec::new();
+    postprocess_with(&mut PostScratch::default(), output, rois, params, picture, scale)
+}
+
+/// [`postprocess`] that takes memory only for the list it returns.
+pub fn postprocess_with(
+    scratch: &mut PostScratch,
+    output: &HeadOutput,
+    rois: &[BBox],
+    params: &PostParams,
+    picture: PictureSize,
+    scale: f32,
+) -> Postprocessed {
+    let PostScratch { kept, candidates, found: all } = scratch;
+    let mut non_finite = 0;
+    all.clear();
     for class_id in 1..output.outputs {
         if params.classes.as_ref().is_some_and(|c| !c.contains(&class_id)) {
             continue;
@@ -103,22 +124,23 @@ pub fn postprocess(
             }
             let delta = std::array::from_fn(|k| output.deltas[4 * entry + k]);
             match locate(bbox, delta, params.normalisation.as_ref(), picture, scale) {
-                Some(found) if score.is_finite() => candidates.push((score, found)),
-                _ => result.non_finite += 1,
+                Some(found) if score.is_finite() => candidates.push((score, roi, found)),
+                _ => non_finite += 1,
             }
         }
-        // Stable: equal scores stay in the order of the RoIs.
-        candidates.sort_by(|a, b| b.0.total_cmp(&a.0));
+        // Equal scores stay in the order of the RoIs.
+        candidates.sort_unstable_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         kept.restart(params.nms);
-        for &(score, bbox) in &candidates {
+        for &(score, _, bbox) in &*candidates {
             if kept.offer(&bbox) {
-                result.detections.push(Detection { class_id, score, rect: inside(bbox, picture) });
+                all.push(Detection { class_id, score, rect: inside(bbox, picture) });
             }
         }
     }
-    result.detections.sort_by(order);
-    result.detections.truncate(params.max_detections);
-    result
+    // Nothing is left to chance: two that are equal in all are the same.
+    all.sort_unstable_by(order);
+    all.truncate(params.max_detections);
+    Postprocessed { detections: all.clone(), non_finite }
 }
 
 /// The box in the picture that a delta makes of an RoI; absent if it is not finite or inside out.

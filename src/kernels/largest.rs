@@ -11,42 +11,68 @@ use super::choice::Kernels;
 use super::simd::{Simd, Work};
 use super::team;
 
-/// Pixels that are taken at a time: those of a 3×3 window but the first.
-pub const NEAR: usize = 8;
+/// Pixels that are taken at a time: those of a 3×3 window.
+pub const NEAR: usize = 9;
 /// Channels whose largest values stay in a register.
 const BLOCK: usize = 32;
+
+/// Sets each number of `out` to the largest of those at its place in `pixels`, of which there is one at least.
+#[inline(always)]
+pub fn largest<T: Copy + PartialOrd>(out: &mut [T], pixels: &[&[T]]) {
+    macro_rules! of_known_number {
+        // A loop of a known length is no loop.
+        ($($n:literal)*) => {
+            match pixels.len() {
+                $($n => {
+                    let mut known: [&[T]; $n] = [&[]; $n];
+                    known.copy_from_slice(pixels);
+                    largest_of(out, known);
+                })*
+                0 => (),
+                _ => {
+                    largest_of(out, [pixels[0]]);
+                    raise(out, &pixels[1..]);
+                }
+            }
+        };
+    }
+    of_known_number!(1 2 3 4 6 9);
+}
 
 /// Raises each number of `out` to the largest of those at its place in `pixels`.
 #[inline(always)]
 pub fn raise<T: Copy + PartialOrd>(out: &mut [T], pixels: &[&[T]]) {
-    match pixels {
-        // A loop of a known length is no loop.
-        [a, b, c, d, e, f, g, h] => raise_to(out, [a, b, c, d, e, f, g, h]),
-        [a, b] => raise_to(out, [a, b]),
-        [a, b, c, d, rest @ ..] => {
-            raise_to(out, [a, b, c, d]);
-            rest.iter().for_each(|pixel| raise_to(out, [pixel]));
+    for pixel in pixels {
+        let (whole, rest) = out.as_chunks_mut::<BLOCK>();
+        let (blocks, others) = pixel.as_chunks::<BLOCK>();
+        for (out, block) in whole.iter_mut().zip(blocks) {
+            out.iter_mut().zip(block).for_each(|(most, x)| *most = larger(*most, *x));
         }
-        few => few.iter().for_each(|pixel| raise_to(out, [pixel])),
+        rest.iter_mut().zip(others).for_each(|(most, x)| *most = larger(*most, *x));
     }
 }
 
+/// The second only if it is larger: `a` remains if `b` is not a number.
 #[inline(always)]
-fn raise_to<T: Copy + PartialOrd, const N: usize>(out: &mut [T], pixels: [&[T]; N]) {
-    let larger = |a: T, b: T| if b > a { b } else { a };
+fn larger<T: Copy + PartialOrd>(a: T, b: T) -> T {
+    if b > a { b } else { a }
+}
+
+#[inline(always)]
+fn largest_of<T: Copy + PartialOrd, const N: usize>(out: &mut [T], pixels: [&[T]; N]) {
     let pixels = pixels.map(|pixel| &pixel[..out.len()]);
     let (whole, rest) = out.as_chunks_mut::<BLOCK>();
     let done = whole.len() * BLOCK;
     for (b, out) in whole.iter_mut().enumerate() {
-        let mut most = *out;
-        for pixel in pixels {
-            let pixel = &pixel[b * BLOCK..][..BLOCK];
-            most.iter_mut().zip(pixel).for_each(|(most, x)| *most = larger(*most, *x));
+        let block = |i: usize| pixels[i].as_chunks::<BLOCK>().0[b];
+        let mut most = block(0);
+        for i in 1..N {
+            most.iter_mut().zip(block(i)).for_each(|(most, x)| *most = larger(*most, x));
         }
         *out = most;
     }
     for (c, out) in rest.iter_mut().enumerate() {
-        *out = pixels.iter().fold(*out, |most, pixel| larger(most, pixel[done + c]));
+        *out = (1..N).fold(pixels[0][done + c], |most, i| larger(most, pixels[i][done + c]));
     }
 }
 
@@ -147,7 +173,6 @@ impl<T: Copy + PartialOrd> Work for Doubled<'_, T> {
         let Self { from, row, line, apart, below, least, out } = self;
         let Some(len) = line.checked_sub(apart).filter(|_| (row + below) * line < from.len()) else { return };
         let (upper, lower) = (&from[row * line..][..line], &from[(row + below) * line..][..line]);
-        let larger = |a: T, b: T| if b > a { b } else { a };
         let pixels = upper[..len].iter().zip(&upper[apart..]).zip(lower[..len].iter().zip(&lower[apart..]));
         for (out, ((a, b), (c, d))) in out.iter_mut().zip(pixels) {
             // Not from `a`, which might be no number.

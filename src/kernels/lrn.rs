@@ -1,8 +1,8 @@
 //! Caffe's local response normalisation of channels-last maps: `y = x / (k + alpha/n · Σ x²)^beta`.
 //!
 //! The sum runs over `size` neighbouring channels at one place (n = size), or over a `size`×`size` window of one channel
-//! with zeros outside (n = size²). Vectors run along the channels. The usual beta, 0.75, is two square roots; any other a
-//! power. Agrees with the definition in f64 to 1e-6 relative.
+//! with zeros outside (n = size²). Vectors run along the channels. The usual beta, 0.75, is an inverse square root and the
+//! root of that; any other a power. Agrees with the definition in f64 to 1e-6 relative.
 
 use std::ops::Range;
 
@@ -126,6 +126,9 @@ impl<'a> LrnLine<'a> {
         let mut lines: [&'a [f32]; MOST_LINES] = [&[]; MOST_LINES];
         assert!(count <= MOST_LINES, "a window of {size} lines");
         lines.iter_mut().zip(0..count).for_each(|(line, i)| *line = self.line(i));
+        if size == 3 {
+            return self.within_three(simd, &lines[..count]);
+        }
         for col in 0..cols {
             let at = near(col, cols, size);
             for c in (0..channels).step_by(S::LANES) {
@@ -145,6 +148,37 @@ impl<'a> LrnLine<'a> {
     }
 }
 
+impl LrnLine<'_> {
+    /// The usual size: sums of columns are added up once, and three of them at each pixel.
+    #[inline(always)]
+    fn within_three<S: Simd>(self, simd: S, lines: &[&[f32]]) {
+        let (channels, params, strength) = (self.channels, self.params, self.params.alpha / 9.0);
+        let here = lines[self.here];
+        for c in (0..channels).step_by(S::LANES) {
+            let len = S::LANES.min(channels - c);
+            let column = |at: usize| {
+                let mut sum = simd.splat(0.0);
+                for line in lines {
+                    if let Some(x) = line.get(at + c..at + c + len) {
+                        let x = load_some(simd, x);
+                        sum = simd.mul_add(x, x, sum);
+                    }
+                }
+                sum
+            };
+            let (mut left, mut middle) = (simd.splat(0.0), column(0));
+            for at in (0..self.out.len()).step_by(channels) {
+                // Beyond the last pixel there are zeros.
+                let right = column(at + channels);
+                let sum = simd.add(simd.add(left, middle), right);
+                let y = scale(simd, load_some(simd, &here[at + c..][..len]), sum, strength, params);
+                store_some(simd, y, &mut self.out[at + c..][..len]);
+                (left, middle) = (middle, right);
+            }
+        }
+    }
+}
+
 /// Lines of the highest window.
 const MOST_LINES: usize = 16;
 
@@ -153,8 +187,8 @@ const MOST_LINES: usize = 16;
 fn scale<S: Simd>(simd: S, x: S::F32, sum: S::F32, strength: f32, params: LrnParams) -> S::F32 {
     let base = simd.mul_add(simd.splat(strength), sum, simd.splat(params.k));
     if params.beta == 0.75 {
-        let root = simd.sqrt(base);
-        return simd.div(x, simd.mul(root, simd.sqrt(root)));
+        let root = simd.inverse_sqrt(base);
+        return simd.mul(x, simd.mul(root, simd.sqrt(root)));
     }
     let mut power = [0.0; MOST_LANES];
     simd.store(base, &mut power);

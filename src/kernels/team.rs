@@ -13,9 +13,10 @@
 //! thread alone. So does a job while the team is at another one, of another thread.
 #![allow(unsafe_code)]
 
+mod cores;
 mod pieces;
 
-use std::cell::{RefCell, UnsafeCell};
+use std::cell::{Cell, RefCell, UnsafeCell};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::SeqCst};
@@ -37,6 +38,8 @@ struct Members {
     board: Arc<Board>,
     /// Held by whoever has a job at work.
     turn: Mutex<()>,
+    /// Where callers stay, if threads are pinned.
+    callers_core: Option<usize>,
     workers: Vec<JoinHandle<()>>,
 }
 
@@ -83,26 +86,38 @@ unsafe impl Sync for JobCell {}
 
 thread_local! {
     static CURRENT: RefCell<Option<Arc<Members>>> = const { RefCell::new(None) };
+    /// Whether this thread stays on a core already.
+    static PINNED: Cell<bool> = const { Cell::new(false) };
 }
 
 impl Team {
     /// A team of so many threads, at least one: the caller's own and workers.
     pub fn new(threads: usize) -> io::Result<Self> {
+        Self::on_cores(threads, &[])
+    }
+
+    /// A team whose threads stay each on a core of its own, as far as there are cores: workers from the beginning, a caller
+    /// from when the team is first [installed](Self::install) on it.
+    pub fn pinned(threads: usize) -> io::Result<Self> {
+        Self::on_cores(threads, &cores::allowed()?)
+    }
+
+    fn on_cores(threads: usize, cores: &[usize]) -> io::Result<Self> {
         let board = Arc::new(Board::default());
-        let mut workers = Vec::new();
+        let mut members =
+            Members { board, turn: Mutex::default(), callers_core: cores.first().copied(), workers: Vec::new() };
         for i in 1..threads.max(1) {
-            let shared = board.clone();
+            let (board, core) = (members.board.clone(), cores.get(i).copied());
             let worker = std::thread::Builder::new().name(format!("kernels-{i}"));
-            match worker.spawn(move || shared.serve()) {
-                Ok(worker) => workers.push(worker),
-                Err(e) => {
-                    // Ends those that have started.
-                    drop(Members { board, turn: Mutex::default(), workers });
-                    return Err(e);
+            // If it fails, those that have started end when `members` is dropped.
+            members.workers.push(worker.spawn(move || {
+                if let Some(Err(e)) = core.map(cores::stay_on) {
+                    log::warn!("thread {i} is not kept on core {}: {e}", core.unwrap_or_default());
                 }
-            }
+                board.serve();
+            })?);
         }
-        Ok(Self(Arc::new(Members { board, turn: Mutex::default(), workers })))
+        Ok(Self(Arc::new(members)))
     }
 
     /// Number of threads.
@@ -112,6 +127,11 @@ impl Team {
 
     /// Calls `f`, whose kernels run on this team.
     pub fn install<R>(&self, f: impl FnOnce() -> R) -> R {
+        if let Some(core) = self.0.callers_core.filter(|_| !PINNED.replace(true))
+            && let Err(e) = cores::stay_on(core)
+        {
+            log::warn!("a thread is not kept on core {core}: {e}");
+        }
         with_current(Some(self.0.clone()), f)
     }
 }
@@ -154,8 +174,8 @@ pub fn for_each(tasks: usize, f: impl Fn(usize) + Sync) {
 pub fn for_each_chunk<T: Send>(data: &mut [T], len: usize, f: impl Fn(usize, &mut [T]) + Sync) {
     let len = len.max(1);
     let pieces = Pieces::new(data);
-    for_each(pieces.len().div_ceil(len), |i| {
-        let end = pieces.len().min((i + 1) * len);
+    for_each(pieces.total().div_ceil(len), |i| {
+        let end = pieces.total().min((i + 1) * len);
         // SAFETY: each task has another `i`, so the pieces do not overlap.
         f(i, unsafe { pieces.take(i * len..end) });
     });
@@ -174,9 +194,9 @@ pub fn for_each_band<S: Send, T: Send, const N: usize>(
     f: impl Fn(usize, &mut S, [&mut [T]; N]) + Sync,
 ) {
     let (data, memory, len) = (data.map(Pieces::new), Pieces::new(memory), len.max(1));
-    let whole = data.iter().map(Pieces::len).max().unwrap_or(0);
+    let whole = data.iter().map(Pieces::total).max().unwrap_or(0);
     let tasks = whole.div_ceil(len);
-    assert!(memory.len() >= tasks && data.iter().all(|d| d.len() == whole), "memory for bands of equal slices");
+    assert!(memory.total() >= tasks && data.iter().all(|d| d.total() == whole), "memory for bands of equal slices");
     for_each(tasks, |i| {
         let (start, end) = (i * len, whole.min((i + 1) * len));
         // SAFETY: each task has another `i`, so neither bands nor memory overlap.

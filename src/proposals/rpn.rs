@@ -48,7 +48,9 @@ impl RpnParams {
 #[derive(Debug, Default)]
 pub struct ProposeScratch {
     order: Vec<u64>,
+    /// The anchors of the first cell, and what they were made of.
     base: Vec<BBox>,
+    base_of: Option<AnchorSpec>,
     kept: Suppressor,
 }
 
@@ -98,8 +100,10 @@ pub fn propose_into(
     }
 
     let mut non_finite = rank(maps.scores, anchors, cells, &mut scratch.order);
-    scratch.base.clear();
-    scratch.base.extend(params.anchors.base_anchors());
+    if scratch.base_of.as_ref() != Some(&params.anchors) {
+        scratch.base = params.anchors.base_anchors();
+        scratch.base_of = Some(params.anchors.clone());
+    }
     scratch.kept.restart(params.nms);
     let (blob_h, blob_w) = (blob.0 as f32, blob.1 as f32);
     let min_side = params.min_size * scale;

@@ -156,7 +156,7 @@ fn all_layers_run_on_our_kernels_and_maps_change_layout_only_at_the_ends() {
         let joined = model.nodes().iter().filter(|n| n.op.info().unwrap().concat().contains("pool=")).count();
         let pools = layers(|l| matches!(l, Layer::MaxPool { .. }));
         assert_eq!(count("EdgeRcnnMaxPool") + joined, pools, "{}", network.name);
-        assert_eq!(joined, usize::from(*network != VGG16), "{}", network.name);
+        assert_eq!(joined, usize::from(**network != VGG16), "{}", network.name);
         // The picture in; the map, scores and deltas out.
         assert_eq!(count("EdgeRcnnLayout"), 4, "{}", network.name);
         for gone in ["Conv", "MaxPool", "Max", "EinSum"] {

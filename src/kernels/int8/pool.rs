@@ -2,7 +2,7 @@
 //! only what is inside of the map counts.
 
 use super::dot::{Dot, IntDot, IntWork};
-use crate::kernels::largest::{NEAR, raise};
+use crate::kernels::largest::{NEAR, largest, raise};
 use crate::kernels::pool::{MapShape, PoolShape};
 use crate::kernels::team;
 
@@ -52,19 +52,18 @@ pub fn max_line<'a, T: Copy + PartialOrd + 'a>(
         let (mut count, mut first) = (0, true);
         for line in lines.clone() {
             for q in pool.inside(col, line.len() / channels) {
-                let pixel = &line[q * channels..][..channels];
-                if std::mem::take(&mut first) {
-                    out.copy_from_slice(pixel);
-                    continue;
-                }
                 if count == NEAR {
-                    raise(out, &near);
+                    if std::mem::take(&mut first) {
+                        largest(out, &near)
+                    } else {
+                        raise(out, &near)
+                    }
                     count = 0;
                 }
-                near[count] = pixel;
+                near[count] = &line[q * channels..][..channels];
                 count += 1;
             }
         }
-        raise(out, &near[..count]);
+        if first { largest(out, &near[..count]) } else { raise(out, &near[..count]) }
     }
 }

@@ -102,6 +102,17 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn inverse_sqrt(self, a: __m512) -> __m512 {
+        // One step of Newton's method from 14 bits; a division and a root take three times as long.
+        // SAFETY: `self` proves the features.
+        unsafe {
+            let r = _mm512_rsqrt14_ps(a);
+            let half = _mm512_mul_ps(_mm512_mul_ps(a, r), _mm512_mul_ps(r, _mm512_set1_ps(-0.5)));
+            _mm512_mul_ps(r, _mm512_add_ps(half, _mm512_set1_ps(1.5)))
+        }
+    }
+
+    #[inline(always)]
     fn mul_add(self, a: __m512, b: __m512, c: __m512) -> __m512 {
         // SAFETY: `self` proves the features.
         unsafe { _mm512_fmadd_ps(a, b, c) }

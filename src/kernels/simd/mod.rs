@@ -5,7 +5,7 @@
 //! from its `new`), so vector arithmetic is safe code; loads and stores go through slices, but for those of the innermost
 //! loop of the tile.
 //!
-//! Numeric contract: all operations are IEEE single precision; `mul_add` rounds once where the processor has fused
+//! Numeric contract: all operations are IEEE single precision; but for `inverse_sqrt`; `mul_add` rounds once where the processor has fused
 //! multiply-add and twice elsewhere (portable code), so results differ between instruction sets in the last bits.
 #![allow(unsafe_code)]
 
@@ -64,6 +64,11 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn max(self, a: Self::F32, b: Self::F32) -> Self::F32;
     /// `√a`.
     fn sqrt(self, a: Self::F32) -> Self::F32;
+    /// `1 / √a`, within 2e-7 relative.
+    #[inline(always)]
+    fn inverse_sqrt(self, a: Self::F32) -> Self::F32 {
+        self.div(self.splat(1.0), self.sqrt(a))
+    }
     /// `a · b + c`.
     fn mul_add(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32;
 }

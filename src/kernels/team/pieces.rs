@@ -23,7 +23,7 @@ impl<'a, T> Pieces<'a, T> {
     }
 
     /// Numbers in all.
-    pub fn len(&self) -> usize {
+    pub fn total(&self) -> usize {
         self.len
     }
 

@@ -109,3 +109,27 @@ fn bands_of_several_slices_go_together() {
     assert_eq!((a, memory), (vec![0, 0, 0, 1, 1, 1, 2, 2, 2, 3], [3, 3, 3, 1]));
     assert_eq!(b, [0, 0, 0, 10, 10, 10, 20, 20, 20, 30]);
 }
+
+#[test]
+fn pinned_threads_stay_on_cores_of_their_own() {
+    let all = cores::allowed().unwrap();
+    // On a thread of its own: the caller is pinned, too.
+    let seen = std::thread::spawn(|| {
+        let team = Team::pinned(2).unwrap();
+        let barrier = std::sync::Barrier::new(2);
+        team.install(|| {
+            map(2, |_| {
+                barrier.wait();
+                cores::allowed().unwrap()
+            })
+        })
+    });
+    let mut seen = seen.join().unwrap();
+    seen.sort();
+    let one_each: Vec<Vec<usize>> = all.iter().take(2).map(|core| vec![*core]).collect();
+    // With a single core, the worker is left alone.
+    if all.len() > 1 {
+        assert_eq!(seen, one_each);
+    }
+    assert_eq!(cores::allowed().unwrap(), all, "this thread is pinned");
+}

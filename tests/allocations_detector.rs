@@ -1,0 +1,52 @@
+//! A frame of a model in 8 bits takes memory once: for the list of what was found.
+#![allow(clippy::unwrap_used)]
+
+use std::alloc::System;
+
+use edge_rcnn::calibrate::{Calibrator, Method};
+use edge_rcnn::detector::{Detector, DetectorOptions};
+use edge_rcnn::frame::Picture;
+use edge_rcnn::model::arch::{ZF, ZF_PLAIN};
+use edge_rcnn::model::{Bundle, Manifest, StorageType, Weights};
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+
+#[global_allocator]
+static MEMORY: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+fn picture(width: usize, height: usize) -> Picture {
+    let rgb = (0..3 * width * height).map(|i| ((i * 2_654_435_761) >> 7) as u8).collect();
+    Picture::new(width, height, rgb).unwrap()
+}
+
+#[test]
+fn a_frame_in_8_bits_takes_memory_only_for_its_detections() {
+    const FRAMES: usize = 20;
+    // With an LRN within a channel and without.
+    for network in [&ZF_PLAIN, &ZF] {
+        let classes = ["cat", "dog"].map(String::from).to_vec();
+        let mut weights = Weights::he_random(network, classes.len(), Some(9), Some(8), 17);
+        weights.0.get_mut("conv1.weight").unwrap().data.iter_mut().for_each(|w| *w /= 100.0);
+        let mut manifest = Manifest::new("test", network, classes);
+        (manifest.input.short_side, manifest.input.long_max) = (96, 160);
+        let real = Bundle::from_weights(network, &weights, manifest, StorageType::F32).unwrap();
+        let mut calibrator = Calibrator::new(&real, 1).unwrap();
+        calibrator.see(&picture(120, 90)).unwrap();
+        let int8 = calibrator.quantized(&real, Method::MinMax, false, "none").unwrap();
+
+        let options = DetectorOptions { threads: Some(2), min_score: Some(0.01), ..DetectorOptions::default() };
+        let mut detector = Detector::new(int8, options).unwrap();
+        let pictures = [picture(200, 150), picture(96, 160)];
+        let mut found = 0;
+        let mut look = |picture| found += detector.detect(picture).unwrap().detections.len();
+        for i in 0..6 {
+            look(&pictures[i % 2]);
+        }
+        let region = Region::new(MEMORY);
+        for i in 0..FRAMES {
+            look(&pictures[i % 2]);
+        }
+        let change = region.change();
+        assert!(found > 0, "nothing found: the test would see no list");
+        assert!(change.allocations <= FRAMES && change.reallocations == 0, "{}: {change:?}", network.name);
+    }
+}
