@@ -8,7 +8,7 @@ use crate::{
     boxes::BBox,
     frame::{Blob, Picture, Pixels, Preprocessor, Scaling, Steps},
     head::{Head, HeadError, HeadOutput, MapView, QuantHead, RoiPooler, pool_cells},
-    kernels::{CellMap, Kernels, Rectangles, Team, int8::Dot},
+    kernels::{Bf16, CellMap, Kernels, Rectangles, Team, int8::Dot},
     model::{Bundle, BundleError, arch::FEATURE_STRIDE},
     proposals::RpnMaps,
     trunk::{Maps, QuantMaps, QuantTrunk, Trunk, TrunkError},
@@ -50,9 +50,14 @@ pub(super) struct InputSize {
 impl Network {
     /// The network of a bundle; weights are packed on `team`. `kernels` `None` leaves the trunk to the graph engine, except
     /// in 8 bits, which it has no part in.
-    pub fn new(bundle: &Bundle, team: &Team, kernels: Option<Kernels>) -> Result<Self, DetectorError> {
+    pub fn new(
+        bundle: &Bundle,
+        team: &Team,
+        kernels: Option<Kernels>,
+        bf16: Option<Bf16>,
+    ) -> Result<Self, DetectorError> {
         let (network, rest) = (bundle.network()?, kernels.unwrap_or(Kernels::best()));
-        let numbers = team.install(|| Numbers::new(bundle, team, kernels))?;
+        let numbers = team.install(|| Numbers::new(bundle, team, kernels, bf16))?;
         let preprocessor = Preprocessor::new(rest);
         Ok(Self { numbers, preprocessor, kernels: rest, pool_size: network.pool_size, rois: 0 })
     }
@@ -160,11 +165,11 @@ impl Network {
 }
 
 impl Numbers {
-    fn new(bundle: &Bundle, team: &Team, kernels: Option<Kernels>) -> Result<Self, DetectorError> {
+    fn new(bundle: &Bundle, team: &Team, kernels: Option<Kernels>, bf16: Option<Bf16>) -> Result<Self, DetectorError> {
         let (network, rest) = (bundle.network()?, kernels.unwrap_or(Kernels::best()));
         let Some(quantized) = bundle.quantized()? else {
             let trunk = Box::new(Trunk::with_kernels(bundle, team, kernels)?);
-            let head = Box::new(Head::with_kernels(bundle.head_weights()?, rest, network.pool_size)?);
+            let head = Box::new(Head::with_precision(bundle.head_weights()?, rest, network.pool_size, bf16)?);
             let (pooler, blob, pooled) = (RoiPooler::new(rest), Blob::default(), Vec::new());
             return Ok(Self::Real { trunk, head, blob, maps: None, pooler, pooled });
         };

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     frame::Scaling,
     head::{BoxNormalisation, HeadOutput, PostParams, PostScratch},
-    kernels::{Kernels, Team},
+    kernels::{Bf16, Kernels, Team},
     model::{Bundle, Manifest, nearest::nearest},
     proposals::{ProposalError, ProposalSource, Rpn, RpnParams},
 };
@@ -39,6 +39,9 @@ pub struct DetectorOptions {
     /// What the trunk is computed with: one of [`Kernels::NAMES`], `tract` for the engine's own kernels, or `auto`, which
     /// is what absent means: the best this processor has.
     pub kernels: Option<String>,
+    /// What the head of a model of real numbers is computed in: `f32`, which is what absent means, or `bf16`: half the time
+    /// on processors that have it, see [`kernels`](crate::kernels).
+    pub precision: Option<String>,
 }
 
 impl Detector {
@@ -66,12 +69,13 @@ impl Detector {
         let threads = options.threads.filter(|&n| n > 0).unwrap_or_else(cores);
         require(threads <= MAX_THREADS, "threads", threads, "must be at most 1024")?;
         let kernels = kernels(options.kernels.as_deref().unwrap_or("auto"))?;
+        let bf16 = bf16(options.precision.as_deref().unwrap_or("f32"))?;
         let team = if options.pin { Team::pinned(threads) } else { Team::new(threads) };
         let team = team.map_err(|e| DetectorError::Threads { threads, reason: e.to_string() })?;
         Ok(Self {
             scaling,
             mean_bgr: bundle.manifest.input.mean_bgr,
-            network: Network::new(&bundle, &team, kernels)?,
+            network: Network::new(&bundle, &team, kernels, bf16)?,
             source,
             max_rois: usize::MAX,
             post,
@@ -101,6 +105,16 @@ fn kernels(name: &str) -> Result<Option<Kernels>, DetectorError> {
             false => "must be auto, tract, scalar, avx2, avx512 or neon",
         },
     })
+}
+
+/// The products of that precision; `None` are those of f32.
+fn bf16(precision: &str) -> Result<Option<Bf16>, DetectorError> {
+    let wrong = |reason| DetectorError::Option { name: "precision", value: precision.into(), reason };
+    match precision {
+        "f32" => Ok(None),
+        "bf16" => Bf16::fast().map(Some).ok_or_else(|| wrong("this processor has no instructions for it; use f32")),
+        _ => Err(wrong("must be f32 or bf16")),
+    }
 }
 
 /// The RPN's numbers of a bundle.

@@ -5,7 +5,7 @@
 
 use super::HeadError;
 use crate::{
-    kernels::{Batch, Buffer, Dense, Inputs, Kernels},
+    kernels::{Batch, Bf16, Dense, DenseScratch, Inputs, Kernels},
     model::{Tensor, Weights},
 };
 
@@ -23,6 +23,7 @@ impl Layer {
         layer: &str,
         cells: usize,
         with_bias: bool,
+        bf16: Option<Bf16>,
     ) -> Result<Self, HeadError> {
         let name = format!("{layer}.weight");
         let weight = take_tensor(weights, &name)?;
@@ -44,7 +45,7 @@ impl Layer {
             }
             bias = Some(b.data);
         }
-        let dense = Dense::new(kernels, inputs, outputs, cells, &weight.data, bias.as_deref());
+        let dense = Dense::new(kernels, inputs, outputs, cells, &weight.data, bias.as_deref(), bf16);
         Ok(Self { name, dense })
     }
 
@@ -64,13 +65,19 @@ pub(super) struct Stack {
 impl Stack {
     /// Takes a layer's tensors out of the weights, so that no more than one is in memory twice, while it is packed.
     /// Its inputs come cell by cell, see [`Dense::new`].
-    pub(super) fn take(weights: &mut Weights, kernels: Kernels, layer: &str, cells: usize) -> Result<Self, HeadError> {
+    pub(super) fn take(
+        weights: &mut Weights,
+        kernels: Kernels,
+        layer: &str,
+        cells: usize,
+        bf16: Option<Bf16>,
+    ) -> Result<Self, HeadError> {
         let (v, u) = (format!("{layer}_v"), format!("{layer}_u"));
         if !weights.has_layer(&v) && !weights.has_layer(&u) {
-            return Ok(Self { first: None, last: Layer::take(weights, kernels, layer, cells, true)? });
+            return Ok(Self { first: None, last: Layer::take(weights, kernels, layer, cells, true, bf16)? });
         }
-        let first = Layer::take(weights, kernels, &v, cells, false)?;
-        let last = Layer::take(weights, kernels, &u, 1, true)?;
+        let first = Layer::take(weights, kernels, &v, cells, false, bf16)?;
+        let last = Layer::take(weights, kernels, &u, 1, true, bf16)?;
         if first.dense.outputs() != last.dense.inputs() {
             let want = format!("{} inputs, the rank of \"{}\"", first.dense.outputs(), first.name);
             return Err(HeadError::Shape { got: last.shape(), name: last.name, want });
@@ -123,7 +130,7 @@ impl Stack {
 /// Memory to work in.
 #[derive(Debug, Default)]
 pub(super) struct Work {
-    block: Buffer,
+    block: DenseScratch,
     /// Between the two layers of a pair.
     middle: Batch,
 }

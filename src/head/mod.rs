@@ -12,7 +12,7 @@ mod postprocess;
 mod roi_pool;
 
 use crate::{
-    kernels::{Batch, Inputs, Kernels},
+    kernels::{Batch, Bf16, Inputs, Kernels},
     model::{Bundle, BundleError, Weights},
 };
 use fc::{Stack, Work};
@@ -108,8 +108,18 @@ impl Head {
 
     /// [`from_weights`](Self::from_weights) on certain kernels. Pooled RoIs come in the file's order, channel, row, column, if
     /// `side` is 1; else cell by cell: row, column, channel, of `side`×`side` cells, which is what the detector does.
-    pub fn with_kernels(mut weights: Weights, kernels: Kernels, side: usize) -> Result<Self, HeadError> {
-        let mut layer = |name, cells| Stack::take(&mut weights, kernels, name, cells);
+    pub fn with_kernels(weights: Weights, kernels: Kernels, side: usize) -> Result<Self, HeadError> {
+        Self::with_precision(weights, kernels, side, None)
+    }
+
+    /// [`with_kernels`](Self::with_kernels), with products of bf16 if they are given.
+    pub fn with_precision(
+        mut weights: Weights,
+        kernels: Kernels,
+        side: usize,
+        bf16: Option<Bf16>,
+    ) -> Result<Self, HeadError> {
+        let mut layer = |name, cells| Stack::take(&mut weights, kernels, name, cells, bf16);
         let head = Self {
             fc6: layer("fc6", side * side)?,
             fc7: layer("fc7", 1)?,

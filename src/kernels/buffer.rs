@@ -16,12 +16,14 @@ pub trait Plain: Copy + Send + Sync + sealed::Sealed {}
 impl Plain for f32 {}
 impl Plain for i8 {}
 impl Plain for u8 {}
+impl Plain for u16 {}
 
 mod sealed {
     pub trait Sealed {}
     impl Sealed for f32 {}
     impl Sealed for i8 {}
     impl Sealed for u8 {}
+    impl Sealed for u16 {}
 }
 
 /// Numbers that begin at a cache line; zero when new, then whatever was written.

@@ -4,7 +4,8 @@
 //! panel: for each group of outputs as wide as a panel, those numbers of all inputs of the batch. So threads write to
 //! places of their own, and the next layer reads whole cache lines.
 //!
-//! Numeric contract: within 1e-5 of the sum in f64, relative to the largest output; the same for any number of threads.
+//! Numeric contract: within 1e-5 of the sum in f64, relative to the largest output, with bf16 within 1e-2; the same for any
+//! number of threads.
 //!
 //! 1. k is cut into blocks: a block of all inputs and one of a panel fit into a second-level cache together. The sums of
 //!    the blocks before are read and written again, which costs little.
@@ -12,11 +13,12 @@
 //! 3. Against the `gemm` crate on one core of a Zen 4 (fc6 of ZF, 300 RoIs): see `benches/NOTES.md`.
 #![allow(unsafe_code)]
 
+use super::bf16::{self, Bf16, InPairs, PairWork, Pairs};
 use super::buffer::Buffer;
 use super::choice::Kernels;
 use super::simd::{Simd, Work};
 use super::team::{self, Pieces};
-use super::tile::{F32, Left, Panels, Plainly, Target, rows};
+use super::tile::{Dot, F32, Finish, Left, Panel, Panels, Plainly, Target, rows};
 
 /// Numbers of each input taken at a time; with 300 inputs 600 KB. A multiple of every panel's width.
 const BLOCK: usize = 512;
@@ -28,8 +30,22 @@ pub struct Dense {
     inputs: usize,
     outputs: usize,
     /// One right factor for each block of k.
-    blocks: Vec<Panels>,
+    blocks: Blocks,
     bias: Buffer,
+}
+
+/// Weights, as f32 or rounded.
+#[derive(Debug, Clone)]
+enum Blocks {
+    F32(Vec<Panels>),
+    Bf16(Bf16, Vec<Panels<u16>>),
+}
+
+/// Memory to work in, kept from run to run.
+#[derive(Debug, Clone, Default)]
+pub struct DenseScratch {
+    block: Buffer,
+    rounded: Buffer<u16>,
 }
 
 /// Outputs of a layer for a batch, panel by panel.
@@ -71,7 +87,8 @@ impl Batch {
 
 impl Dense {
     /// Packs `[outputs, inputs]`; no bias is one of zeros. Weights are for inputs in the order channel, cell, of so many
-    /// `cells`; inputs come in the order cell, channel. With one cell that is the same.
+    /// `cells`; inputs come in the order cell, channel. With one cell that is the same. With `bf16`,
+    /// weights and inputs are rounded to that.
     ///
     /// # Panics
     ///
@@ -83,23 +100,34 @@ impl Dense {
         cells: usize,
         weight: &[f32],
         bias: Option<&[f32]>,
+        bf16: Option<Bf16>,
     ) -> Self {
         assert_eq!(weight.len(), inputs * outputs, "weights of {outputs}×{inputs}");
         assert!(cells > 0 && inputs.is_multiple_of(cells), "{inputs} inputs of {cells} cells");
         let channels = inputs / cells;
-        let pack = |first: usize| {
-            let k = BLOCK.min(inputs - first);
-            Panels::pack(kernels.panel_width(), 1, k, outputs, |k, n| {
-                let (cell, channel) = ((first + k) / channels, (first + k) % channels);
-                weight[n * inputs + channel * cells + cell]
-            })
+        let at = |first: usize, k: usize, n: usize| {
+            let (cell, channel) = ((first + k) / channels, (first + k) % channels);
+            weight[n * inputs + channel * cells + cell]
         };
+        let width = bf16.map_or(kernels.panel_width(), Bf16::panel_width);
         let firsts: Vec<usize> = (0..inputs).step_by(BLOCK).collect();
-        let mut padded = Buffer::zeros(outputs.div_ceil(kernels.panel_width()) * kernels.panel_width());
+        let mut padded = Buffer::zeros(outputs.div_ceil(width) * width);
         if let Some(bias) = bias {
             padded[..outputs].copy_from_slice(bias);
         }
-        Self { kernels, inputs, outputs, blocks: team::map(firsts.len(), |i| pack(firsts[i])), bias: padded }
+        let len = |first: usize| BLOCK.min(inputs - first);
+        let blocks = match bf16 {
+            None => Blocks::F32(team::map(firsts.len(), |i| {
+                Panels::pack(width, 1, len(firsts[i]), outputs, |k, n| at(firsts[i], k, n))
+            })),
+            Some(bf16) => Blocks::Bf16(
+                bf16,
+                team::map(firsts.len(), |i| {
+                    Panels::pack(width, 2, len(firsts[i]), outputs, |k, n| bf16::round(at(firsts[i], k, n)))
+                }),
+            ),
+        };
+        Self { kernels, inputs, outputs, blocks, bias: padded }
     }
 
     /// Numbers it takes per input.
@@ -118,68 +146,115 @@ impl Dense {
     /// # Panics
     ///
     /// If `x` is not `n` times what the layer takes.
-    pub fn run(&self, x: Inputs, n: usize, relu: bool, scratch: &mut Buffer, out: &mut Batch) {
+    pub fn run(&self, x: Inputs, n: usize, relu: bool, scratch: &mut DenseScratch, out: &mut Batch) {
         match x {
             Inputs::Rows(x) => assert_eq!(x.len(), n * self.inputs, "{n} inputs of {}", self.inputs),
             Inputs::Batch(x) => assert_eq!((x.len, x.features), (n, self.inputs), "a batch"),
         }
-        let width = self.kernels.panel_width();
+        let (width, count) = match &self.blocks {
+            Blocks::F32(blocks) => (self.kernels.panel_width(), blocks.len()),
+            Blocks::Bf16(bf16, blocks) => (bf16.panel_width(), blocks.len()),
+        };
         (out.features, out.width, out.len) = (self.outputs, width, n);
         out.numbers.resize(self.outputs.div_ceil(width) * n * width);
         if n == 0 {
             return;
         }
+        let DenseScratch { block, rounded } = scratch;
         // Not a power of two from row to row.
         let step = BLOCK + Buffer::<f32>::LINE;
-        scratch.resize(n * step);
-        for (b, panels) in self.blocks.iter().enumerate() {
-            team::for_each_chunk(scratch, step * 16, |i, rows| {
+        block.resize(n * step);
+        for b in 0..count {
+            let len = BLOCK.min(self.inputs - b * BLOCK);
+            team::for_each_chunk(block, step * 16, |i, rows| {
                 for (j, row) in rows.chunks_exact_mut(step).enumerate() {
-                    let (i, row) = (i * 16 + j, &mut row[..panels.k()]);
+                    let (i, row) = (i * 16 + j, &mut row[..len]);
                     match x {
-                        Inputs::Rows(x) => row.copy_from_slice(&x[i * self.inputs + b * BLOCK..][..row.len()]),
+                        Inputs::Rows(x) => row.copy_from_slice(&x[i * self.inputs + b * BLOCK..][..len]),
                         Inputs::Batch(x) => x.copy(i, b * BLOCK, row),
                     }
                 }
             });
-            let (first, last) = (b == 0, b + 1 == self.blocks.len());
-            let (outs, data) = (Pieces::new(&mut out.numbers), &scratch[..]);
-            // Few panels are cut into parts of the batch, so that there is enough to share out evenly.
-            let cuts = (4 * team::threads()).div_ceil(panels.count()).clamp(1, n);
-            team::for_each(panels.count() * cuts, |task| {
-                let (panel, cut) = (task / cuts, task % cuts);
-                let (start, end) = (n * cut / cuts, n * (cut + 1) / cuts);
-                // SAFETY: no two tasks have panel and part in common.
-                let out = unsafe { outs.take((panel * n + start) * width..(panel * n + end) * width) };
-                let left = Left { data, first: start * step, step, runs: &[0], run: panels.k() };
+            let finish = |panel: usize| {
+                let (first, last) = (b == 0, b + 1 == count);
                 let bias = first.then_some(&self.bias[panel * width..][..width]);
-                let finish = Plainly { bias, accumulate: !first, relu: relu && last };
-                self.kernels.run(Product { left: &left, panels, panel, finish, out });
-            });
+                Plainly { bias, accumulate: !first, relu: relu && last }
+            };
+            let panels = self.outputs.div_ceil(width);
+            match &self.blocks {
+                Blocks::F32(blocks) => share(panels, n, width, &mut out.numbers, |panel, row, out| {
+                    let panels = &blocks[b];
+                    let left = Left { data: &block[..], first: row * step, step, runs: &[0], run: panels.k() };
+                    self.kernels.run(Product { left: &left, panel: panels.panel(panel), finish: finish(panel), out });
+                }),
+                Blocks::Bf16(bf16, blocks) => {
+                    rounded.resize(n * step);
+                    let rows = &block[..];
+                    team::for_each_chunk(rounded, step * 16, |i, out| {
+                        for (j, out) in out.chunks_exact_mut(step).enumerate() {
+                            self.kernels.run(bf16::Round { x: &rows[(i * 16 + j) * step..][..len], out });
+                        }
+                    });
+                    share(panels, n, width, &mut out.numbers, |panel, row, out| {
+                        let panels = &blocks[b];
+                        let left = Left { data: &rounded[..], first: row * step, step, runs: &[0], run: panels.k() };
+                        bf16.run(Product { left: &left, panel: panels.panel(panel), finish: finish(panel), out });
+                    });
+                }
+            }
         }
     }
 }
 
+/// Calls `f` with each panel, the first of some rows, and where their results go. Few panels are cut into parts of the
+/// batch, so that there is enough to share out evenly.
+fn share(panels: usize, n: usize, width: usize, out: &mut [f32], f: impl Fn(usize, usize, &mut [f32]) + Sync) {
+    let cuts = (4 * team::threads()).div_ceil(panels.max(1)).clamp(1, n);
+    let outs = Pieces::new(out);
+    team::for_each(panels * cuts, |task| {
+        let (panel, cut) = (task / cuts, task % cuts);
+        let (start, end) = (n * cut / cuts, n * (cut + 1) / cuts);
+        // SAFETY: no two tasks have panel and part in common.
+        f(panel, start, unsafe { outs.take((panel * n + start) * width..(panel * n + end) * width) });
+    });
+}
+
 /// One block of k against one panel.
-struct Product<'a> {
-    left: &'a Left<'a>,
-    panels: &'a Panels,
-    panel: usize,
+struct Product<'a, T> {
+    left: &'a Left<'a, T>,
+    panel: Panel<'a, T>,
     finish: Plainly<'a>,
     out: &'a mut [f32],
 }
 
-impl Work for Product<'_> {
-    type Out = ();
-
+impl<T: Copy> Product<'_, T> {
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let width = 2 * S::LANES;
+    fn compute<D: Dot<Input = T, Weight = T>>(self, dot: D)
+    where
+        for<'p> Plainly<'p>: Finish<D, Out = f32>,
+    {
+        let width = 2 * D::LANES;
         let count = self.out.len() / width;
         let pieces = Pieces::new(self.out);
         let target = Target { pieces: &pieces, at: 0, step: width };
         // SAFETY: `out` is borrowed mutably.
-        unsafe { rows(F32(simd), &[*self.left], count, self.panels.panel(self.panel), self.finish, target) };
+        unsafe { rows(dot, &[*self.left], count, self.panel, self.finish, target) };
+    }
+}
+
+impl Work for Product<'_, f32> {
+    type Out = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        self.compute(F32(simd));
+    }
+}
+
+impl PairWork for Product<'_, u16> {
+    #[inline(always)]
+    fn run<P: Pairs>(self, pairs: P) {
+        self.compute(InPairs(pairs));
     }
 }
 
@@ -209,18 +284,22 @@ mod tests {
             let want = layer(&hidden, &w2, None, middle, m);
             let scale = want.iter().fold(1e-3f64, |m, v| m.max(v.abs()));
             for kernels in Kernels::available() {
-                let first = Dense::new(kernels, k, middle, 1, &w1, Some(&b1));
-                let second = Dense::new(kernels, middle, m, 1, &w2, None);
-                let (mut scratch, mut between, mut last, mut got) = Default::default();
-                for _ in 0..2 {
-                    first.run(Inputs::Rows(&x), n, true, &mut scratch, &mut between);
-                    second.run(Inputs::Batch(&between), n, false, &mut scratch, &mut last);
-                    Batch::to_rows(&last, &mut got);
-                }
-                assert_eq!(got.len(), want.len());
-                for (i, (got, want)) in got.iter().zip(&want).enumerate() {
-                    let error = (f64::from(*got) - want).abs();
-                    assert!(error <= 1e-5 * scale, "{} n={n} k={k}, {i}: {got}, want {want}", kernels.name());
+                for bf16 in std::iter::once(None).chain(Bf16::available().into_iter().map(Some)) {
+                    let first = Dense::new(kernels, k, middle, 1, &w1, Some(&b1), bf16);
+                    let second = Dense::new(kernels, middle, m, 1, &w2, None, bf16);
+                    let (mut scratch, mut between, mut last, mut got) = Default::default();
+                    for _ in 0..2 {
+                        first.run(Inputs::Rows(&x), n, true, &mut scratch, &mut between);
+                        second.run(Inputs::Batch(&between), n, false, &mut scratch, &mut last);
+                        Batch::to_rows(&last, &mut got);
+                    }
+                    assert_eq!(got.len(), want.len());
+                    for (i, (got, want)) in got.iter().zip(&want).enumerate() {
+                        let error = (f64::from(*got) - want).abs();
+                        let tolerance = if bf16.is_some() { 1e-2 } else { 1e-5 };
+                        let name = format!("{} {bf16:?}", kernels.name());
+                        assert!(error <= tolerance * scale, "{name} n={n} k={k}, {i}: {got}, want {want}");
+                    }
                 }
             }
         }
@@ -237,7 +316,7 @@ mod tests {
             .collect();
         for kernels in Kernels::available() {
             let run = |cells: usize, x: &[f32]| {
-                let layer = Dense::new(kernels, x.len() / n, 2, cells, &weight, None);
+                let layer = Dense::new(kernels, x.len() / n, 2, cells, &weight, None, None);
                 let (mut scratch, mut batch, mut rows) = Default::default();
                 layer.run(Inputs::Rows(x), n, false, &mut scratch, &mut batch);
                 Batch::to_rows(&batch, &mut rows);

@@ -42,13 +42,19 @@ pub fn largest<T: Copy + PartialOrd>(out: &mut [T], pixels: &[&[T]]) {
 /// Raises each number of `out` to the largest of those at its place in `pixels`.
 #[inline(always)]
 pub fn raise<T: Copy + PartialOrd>(out: &mut [T], pixels: &[&[T]]) {
-    for pixel in pixels {
-        let (whole, rest) = out.as_chunks_mut::<BLOCK>();
-        let (blocks, others) = pixel.as_chunks::<BLOCK>();
-        for (out, block) in whole.iter_mut().zip(blocks) {
-            out.iter_mut().zip(block).for_each(|(most, x)| *most = larger(*most, *x));
+    let (whole, rest) = out.as_chunks_mut::<BLOCK>();
+    let done = whole.len() * BLOCK;
+    for (b, out) in whole.iter_mut().enumerate() {
+        // By way of a copy, which the compiler keeps in registers; in place it takes the numbers one by one.
+        let mut most = *out;
+        for pixel in pixels {
+            let pixel = &pixel[b * BLOCK..][..BLOCK];
+            most.iter_mut().zip(pixel).for_each(|(most, x)| *most = larger(*most, *x));
         }
-        rest.iter_mut().zip(others).for_each(|(most, x)| *most = larger(*most, *x));
+        *out = most;
+    }
+    for (c, out) in rest.iter_mut().enumerate() {
+        *out = pixels.iter().fold(*out, |most, pixel| larger(most, pixel[done + c]));
     }
 }
 

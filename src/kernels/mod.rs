@@ -9,6 +9,7 @@
 //! pool, lrn, layout    the other layers of a trunk, on channels-last maps
 //! largest    the largest of several pixels, which pooling is made of
 //! dense      fully connected layers
+//! bf16       products of rounded numbers, which fully connected layers may be made of
 //! team       the threads that all of it runs on
 //! peak       the speed that the others are compared with
 //! product    products of `compress`, by the `gemm` crate
@@ -17,6 +18,7 @@
 //! A kernel is written once, over vectors of any width; `scalar` is the same code on plain numbers. All of it runs on the
 //! [team](Team) it is called from.
 
+mod bf16;
 mod buffer;
 mod choice;
 mod conv;
@@ -33,10 +35,11 @@ mod simd;
 pub mod team;
 mod tile;
 
+pub use bf16::Bf16;
 pub use buffer::Buffer;
 pub use choice::Kernels;
 pub use conv::{Conv, ConvShape, Scratch};
-pub use dense::{Batch, Dense, Inputs};
+pub use dense::{Batch, Dense, DenseScratch, Inputs};
 pub use largest::{CellMap, Cells, Rectangles};
 pub use layout::{to_channel_major, to_channels_last};
 pub use lrn::{LrnParams, LrnWindow, lrn};

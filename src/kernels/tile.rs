@@ -340,6 +340,14 @@ impl<S: Simd> Finish<F32<S>> for Plainly<'_> {
 
     #[inline(always)]
     fn put(self, F32(simd): F32<S>, sums: [S::F32; 2], out: &mut [f32]) {
+        self.store(simd, sums, out);
+    }
+}
+
+impl Plainly<'_> {
+    /// Turns two vectors of sums into results: as many as `out` has room for.
+    #[inline(always)]
+    pub fn store<S: Simd>(self, simd: S, sums: [S::F32; 2], out: &mut [f32]) {
         let width = 2 * S::LANES;
         if out.len() == width {
             return self.both(simd, sums, out);
@@ -351,9 +359,7 @@ impl<S: Simd> Finish<F32<S>> for Plainly<'_> {
         self.both(simd, sums, &mut all[..width]);
         out.copy_from_slice(&all[..real]);
     }
-}
 
-impl Plainly<'_> {
     #[inline(always)]
     fn both<S: Simd>(self, simd: S, sums: [S::F32; 2], out: &mut [f32]) {
         let (a, b) = out.split_at_mut(S::LANES);
