@@ -10,6 +10,7 @@
 
 mod network;
 mod options;
+mod precision;
 mod times;
 
 use crate::{
@@ -26,6 +27,7 @@ pub use crate::head::Detection;
 use network::{InputSize, Network};
 pub(crate) use options::rpn_params;
 pub use options::{DetectorOptions, class_id};
+pub use precision::Precision;
 pub use times::StageTimes;
 use times::Stopwatch;
 
@@ -88,6 +90,14 @@ pub enum DetectorError {
         hint: String,
         /// All names.
         known: String,
+    },
+    /// Integers were asked for, of a model that has none.
+    #[error(
+        "{model} is a model of real numbers and cannot be computed in 8 bits; make one that can with `edge-rcnn calibrate`"
+    )]
+    Precision {
+        /// Its name.
+        model: String,
     },
     /// An option is out of range.
     #[error("{name} = {value}: {reason}")]

@@ -47,11 +47,22 @@ fn a_model_in_8_bits_is_written_and_every_verb_takes_it() {
     let list = dir.path().join("list.sha256").display().to_string();
     let ranges = dir.path().join("ranges.json");
     let flags = ["--model", &model, "--images", &voc, "--out", &out, "--limit", "4", "--score-limit", "3", "--json"];
-    let more = ["--method", "min-max,percentile:99.9", "--write-list", &list, "--max-drop", "100"];
+    let more = [
+        "--method",
+        "min-max,percentile:99.9",
+        "--bias-correction",
+        "both",
+        "--write-list",
+        &list,
+        "--max-drop",
+        "100",
+    ];
     let range_flags = ["--write-ranges", ranges.to_str().unwrap(), "--threads", "1"];
     let line = last_line(&edge_rcnn(&[&["calibrate"], &flags[..], &more, &range_flags].concat()));
     assert_eq!((&line["images"], &line["scored_images"]), (&4.into(), &3.into()));
-    assert_eq!(line["candidates"].as_array().unwrap().len(), 2);
+    let candidates = line["candidates"].as_array().unwrap();
+    assert_eq!(candidates.len(), 4);
+    assert!(candidates.iter().filter(|c| c["method"].as_str().unwrap().contains("corrected")).count() == 2);
     assert!(line["bytes_after"].as_u64().unwrap() * 3 < line["bytes_before"].as_u64().unwrap());
     assert!(line["frame_ms_after"].as_f64().unwrap() > 0.0 && line["drop"].is_number());
     let ranges: Value = serde_json::from_slice(&fs::read(ranges).unwrap()).unwrap();
@@ -60,13 +71,14 @@ fn a_model_in_8_bits_is_written_and_every_verb_takes_it() {
     let info: Value = last_line(&edge_rcnn(&["info", &out, "--json"]));
     assert_eq!(info["quantization"]["method"], line["method"]);
     assert_eq!(info["quantization"]["images_sha256"], line["images_sha256"]);
+    assert_eq!((&info["sha256"], &info["name"]), (&line["sha256_after"], &"tiny-int8".into()));
     assert!(info["layers"].as_array().unwrap().iter().all(|l| l["storage"] == "int8"));
     let picture = format!("{data}/JPEGImages/000003.png");
     let found = last_line(&edge_rcnn(&["detect", &picture, "--model", &out, "--min-score", "0"]));
     assert!(!found["detections"].as_array().unwrap().is_empty());
-    let run = edge_rcnn(&["run", "--source", &picture, "--model", &out]);
+    let run = edge_rcnn(&["run", "--source", &picture, "--model", &out, "--precision", "int8"]);
     assert!(run.status.success() && said(&run).contains("int8-"), "{}", said(&run));
-    let score = ["--data", &voc, "--split", "train", "--limit", "3", "--json"];
+    let score = ["--data", &voc, "--split", "train", "--limit", "3", "--json", "--precision", "int8"];
     let eval = last_line(&edge_rcnn(&[&["eval", "--model", &out], &score[..]].concat()));
     assert_eq!(eval["mAP"], line["mAP_after"], "what was measured is what was written");
     let compress = edge_rcnn(&["compress", "--model", &out, "--rank", "cls_score=1", "--out", &model]);
@@ -75,9 +87,10 @@ fn a_model_in_8_bits_is_written_and_every_verb_takes_it() {
     // The list that was written gives the same model again, byte for byte, and marks need not be there.
     let again = dir.path().join("again").display().to_string();
     let method = line["method"].as_str().unwrap();
-    let from_list =
-        ["--model", &model, "--images", &list, "--root", &data, "--out", &again, "--method", method, "--threads", "1"];
-    let output = edge_rcnn(&[&["calibrate"], &from_list[..]].concat());
+    let corrected = if line["bias_correction"] == true { "yes" } else { "no" };
+    let from_list = ["--model", &model, "--images", &list, "--root", &data, "--out", &again, "--method", method];
+    let flags = ["--bias-correction", corrected, "--threads", "1"];
+    let output = edge_rcnn(&[&["calibrate"], &from_list[..], &flags].concat());
     assert!(output.status.success() && said(&output).contains("--score-on"), "{}", said(&output));
     for file in ["model.toml", "trunk.onnx", "head.onnx"] {
         assert!(
@@ -132,7 +145,8 @@ fn a_model_that_loses_too_much_is_not_written() {
     // Half of all values are cut off: that blinds it.
     let flags =
         ["--images", &voc, "--limit", "2", "--score-on", &voc, "--score-limit", "8", "--method", "percentile:50"];
-    let output = edge_rcnn(&[&["calibrate", "--out", &out, "--json"], &flags[..]].concat());
+    let model = concat!(env!("CARGO_MANIFEST_DIR"), "/models/zf-voc");
+    let output = edge_rcnn(&[&["calibrate", "--model", model, "--out", &out, "--json"], &flags[..]].concat());
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
     assert!(said(&output).contains("--max-drop 0.5") && !Path::new(&out).exists(), "{}", said(&output));
     let text = String::from_utf8(output.stdout).unwrap();

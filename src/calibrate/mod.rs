@@ -62,7 +62,7 @@ pub struct Calibrator {
 #[non_exhaustive]
 pub enum CalibrateError {
     /// It is in 8 bits already.
-    #[error("the model is in 8 bits already; calibrate the model of real numbers that it was made of")]
+    #[error("the model is in 8 bits already; calibrate the model of real numbers that it was made of (--model)")]
     Quantized,
     /// No pictures.
     #[error("no picture to calibrate on; give at least one")]
@@ -201,7 +201,10 @@ impl Calibrator {
             images: self.pictures,
             images_sha256: images_sha256.into(),
         };
-        Ok(bundle.with_quantized(&quantized, how)?)
+        let mut made = bundle.with_quantized(&quantized, how)?;
+        // So that logs and the `hello` line tell the two apart.
+        made.manifest.name.push_str("-int8");
+        Ok(made)
     }
 }
 

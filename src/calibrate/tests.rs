@@ -1,7 +1,7 @@
 //! Small random networks, calibrated and compared with themselves.
 #![allow(clippy::unwrap_used)]
 use super::*;
-use crate::detector::{Detector, DetectorOptions};
+use crate::detector::{Detector, DetectorOptions, Precision};
 use crate::kernels::{Kernels, int8::Dot};
 use crate::model::arch::{CAFFENET, ZF, ZF_PLAIN};
 use crate::model::{Manifest, StorageType, Weights};
@@ -87,15 +87,28 @@ fn a_detector_in_8_bits_sees_what_the_real_one_sees() {
     let real = real(&ZF_PLAIN);
     let int8 = quantized(&real);
     let options = || DetectorOptions { threads: Some(1), min_score: Some(0.0), ..DetectorOptions::default() };
-    let mut small = Detector::new(int8.clone(), options()).unwrap();
+    let integers = || DetectorOptions { precision: Precision::Int8, ..options() };
+    let mut small = Detector::new(int8.clone(), integers()).unwrap();
     let found = small.detect(&picture()).unwrap();
     assert!(small.kernels().starts_with("int8-"));
     assert!(!found.detections.is_empty() && found.non_finite == 0);
-    let scalar = DetectorOptions { kernels: Some("scalar".into()), ..options() };
-    let again = Detector::new(int8, scalar).unwrap().detect(&picture()).unwrap();
+    let scalar = DetectorOptions { kernels: Some("scalar".into()), ..integers() };
+    let again = Detector::new(int8.clone(), scalar).unwrap().detect(&picture()).unwrap();
     assert_eq!(again.detections, found.detections);
-    let want = Detector::new(real, options()).unwrap().detect(&picture()).unwrap();
+    let want = Detector::new(real.clone(), options()).unwrap().detect(&picture()).unwrap();
     assert!((found.detections[0].score - want.detections[0].score).abs() < 0.05);
+
+    // The same weights in real numbers, which is what slower kernels than the best take unless asked otherwise.
+    let real_numbers = DetectorOptions { precision: Precision::F32, ..options() };
+    let mut large = Detector::new(int8.clone(), real_numbers).unwrap();
+    assert_eq!(large.kernels(), Kernels::best().name());
+    let seen = large.detect(&picture()).unwrap();
+    assert!((seen.detections[0].score - want.detections[0].score).abs() < 0.05);
+    let scalar = DetectorOptions { kernels: Some("scalar".into()), ..options() };
+    let detector = Detector::new(int8, scalar).unwrap();
+    assert_eq!(detector.kernels(), "scalar");
+    let refused = Detector::new(real, integers()).err().unwrap().to_string();
+    assert!(refused.contains("edge-rcnn calibrate"), "{refused}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ mod report;
 use std::io::{self, Write};
 use std::time::Duration;
 
-use edge_rcnn::detector::{Detected, Detector};
+use edge_rcnn::detector::{Detected, Detector, StageTimes};
 use edge_rcnn::frame::{Blob, Picture, Pixels, Preprocessor, Scaling, Steps};
 use edge_rcnn::kernels::{Kernels, Team, int8::Dot, peak_flops};
 use edge_rcnn::model::{Bundle, Summary};
@@ -17,7 +17,7 @@ use edge_rcnn::trunk::{LayerTime, QuantTrunk, Trunk, TrunkError};
 
 use super::detector_args::DetectorArgs;
 use super::{Failure, model};
-use report::{Layer, Rung, Spread, Stages};
+use report::{Layer, Rung, Speed, Spread, Stages};
 
 /// Arguments of `bench`.
 #[derive(Debug, clap::Args)]
@@ -44,6 +44,8 @@ const WARM_UP: usize = 3;
 const LADDER: [u32; 7] = [240, 300, 360, 420, 480, 540, 600];
 /// Frames of a rung.
 const RUNG: usize = 5;
+/// The layers of the head.
+const HEAD: [&str; 4] = ["fc6", "fc7", "cls_score", "bbox_pred"];
 /// How long the machine's peak is looked for.
 const PEAK: Duration = Duration::from_millis(300);
 
@@ -56,6 +58,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
         let (width, height) = scaling.input_size(args.size.0, args.size.1);
         Summary::of(&bundle, height, width).map_err(model::bundle_failure)
     };
+    let computed = options.computed(bundle.clone()).map_err(model::detector_failure)?;
     let mut detector = Detector::new(bundle.clone(), options).map_err(model::detector_failure)?;
     let (scaling, kernels) = (detector.scaling(), Kernels::by_name(detector.kernels()));
     let summary = summary(scaling)?;
@@ -64,7 +67,9 @@ pub fn run(args: Args) -> Result<(), Failure> {
     let frames = frames(&mut detector, &picture, args.frames as usize)?;
 
     let peak = peak(kernels.unwrap_or(Kernels::best()), threads)?;
-    let layers = layers(&bundle, &picture, scaling, kernels, threads, &summary)?;
+    let layers = layers(&computed, &picture, scaling, detector.kernels(), threads, &summary)?;
+    let layers = layers.into_iter().map(|layer| layer.timed(peak / 1e9)).collect();
+    let speeds = speeds(&frames, &summary, peak / 1e9);
     let mut rungs = Vec::new();
     for short in LADDER.into_iter().filter(|s| *s <= scaling.short) {
         detector.set_scaling(Scaling { short, long_max: short * scaling.long_max / scaling.short });
@@ -75,8 +80,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
     let report = report::Report {
         kind: "bench",
         version: env!("CARGO_PKG_VERSION"),
-        // Set where the program is built for distribution.
-        commit: option_env!("EDGE_RCNN_COMMIT"),
+        commit: machine::commit(),
         cpu: machine::cpu(),
         threads,
         kernels: detector.kernels(),
@@ -88,6 +92,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
         frame_ms: Spread::of(frames.iter().map(|f| f.timings.total())),
         stage_ms: Stages::of(&frames),
         peak_gflops: peak / 1e9,
+        speeds,
         layers,
         scales: rungs,
     };
@@ -121,6 +126,22 @@ fn picture((width, height): (usize, usize)) -> Result<Picture, Failure> {
     Picture::new(width, height, rgb).ok_or_else(|| Failure::usage(format!("--size {width}x{height}: no pixels")))
 }
 
+/// How fast trunk and head multiply in the frames.
+fn speeds(frames: &[Detected], summary: &Summary, peak_gflops: f64) -> Vec<Speed> {
+    let proposals = summary.manifest.proposals.post_nms.max(1) as u64;
+    let cost = |head: bool| -> u64 {
+        let layers = summary.layers.iter().filter(|l| HEAD.contains(&l.layer.as_str()) == head);
+        layers.map(|l| l.multiply_adds).sum()
+    };
+    // The summary counts the head for as many boxes as the model proposes at most.
+    let boxes = frames.iter().map(|f| f.proposals as u64).max().unwrap_or(0);
+    let median = |of: fn(&StageTimes) -> f64| Spread::of(frames.iter().map(|f| of(&f.timings))).p50;
+    vec![
+        Speed::of("trunk", cost(false), median(|t| t.trunk), peak_gflops),
+        Speed::of("head", cost(true) * boxes / proposals, median(|t| t.head), peak_gflops),
+    ]
+}
+
 fn peak(kernels: Kernels, threads: usize) -> Result<f64, Failure> {
     let team = Team::new(threads).map_err(Failure::runtime)?;
     Ok(team.install(|| peak_flops(kernels, PEAK)))
@@ -131,7 +152,7 @@ fn layers(
     bundle: &Bundle,
     picture: &Picture,
     scaling: Scaling,
-    kernels: Option<Kernels>,
+    name: &str,
     threads: usize,
     summary: &Summary,
 ) -> Result<Vec<Layer>, Failure> {
@@ -139,9 +160,9 @@ fn layers(
     let (mut preprocessor, mean) = (Preprocessor::default(), bundle.manifest.input.mean_bgr);
     let team = Team::new(threads).map_err(Failure::runtime)?;
     let mut runs = Vec::new();
-    let mut time: Box<dyn FnMut() -> Result<Vec<LayerTime>, TrunkError>> = match quant_trunk(bundle)? {
+    let mut time: Box<dyn FnMut() -> Result<Vec<LayerTime>, TrunkError>> = match quant_trunk(bundle, name)? {
         None => {
-            let trunk = Trunk::with_kernels(bundle, &team, kernels).map_err(Failure::config)?;
+            let trunk = Trunk::with_kernels(bundle, &team, Kernels::by_name(name)).map_err(Failure::config)?;
             preprocessor.planes(picture, scaling, mean, &mut blob);
             let blob = &blob;
             Box::new(move || trunk.layer_times(blob))
@@ -167,7 +188,7 @@ fn layers(
         let cost = summary.layers.iter().find(|l| l.layer == name).map_or(0, |l| l.multiply_adds);
         match layers.iter_mut().find(|l| l.layer == name) {
             Some(layer) => layer.ms += ms,
-            None => layers.push(Layer { layer: name.into(), ms, gflop: 2e-9 * cost as f64 }),
+            None => layers.push(Layer { layer: name.into(), ms, gflop: 2e-9 * cost as f64, gflops: 0.0, of_peak: 0.0 }),
         }
     }
     // Constants and the like.
@@ -175,12 +196,14 @@ fn layers(
     Ok(layers)
 }
 
-/// The trunk of a model in 8 bits.
-fn quant_trunk(bundle: &Bundle) -> Result<Option<QuantTrunk>, Failure> {
+/// The trunk of a model in 8 bits, on the kernels that the detector says it uses.
+fn quant_trunk(bundle: &Bundle, kernels: &str) -> Result<Option<QuantTrunk>, Failure> {
     let Some(quantized) = bundle.quantized().map_err(model::bundle_failure)? else { return Ok(None) };
     let network = bundle.network().map_err(model::bundle_failure)?;
     let flow = bundle.dataflow().map_err(model::bundle_failure)?;
-    let trunk = QuantTrunk::new(network, &quantized, &flow, Dot::best(), Kernels::best());
+    let asked = kernels.strip_prefix("int8-");
+    let dot = Dot::available().into_iter().find(|dot| Some(dot.name()) == asked).unwrap_or(Dot::best());
+    let trunk = QuantTrunk::new(network, &quantized, &flow, dot, Kernels::best());
     trunk.map(Some).map_err(Failure::config)
 }
 

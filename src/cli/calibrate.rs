@@ -32,9 +32,9 @@ use measure::{Measured, measure};
                         `mAP_after` in 0…1, `drop` in points of 100, sizes in bytes, times in milliseconds."
 )]
 pub struct Args {
-    /// Folder of the model to calibrate [default: the one compiled into the program]
+    /// Folder of the model to calibrate, one of real numbers
     #[arg(long, value_name = "DIR")]
-    model: Option<PathBuf>,
+    model: PathBuf,
     /// Folder to write the model in 8 bits to
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -63,15 +63,15 @@ pub struct Args {
     /// Split of those
     #[arg(long, default_value = "val", value_name = "NAME", requires = "score_on")]
     score_split: String,
-    /// Measure on so many of them, evenly spread
+    /// Measure on the first N of them, as `eval --limit` does
     #[arg(long, value_name = "N", default_value = "200")]
     score_limit: NonZeroUsize,
     /// How to choose ranges: min-max, percentile:P, or mse (least squared error); several with commas between them
     #[arg(long, value_name = "METHOD", value_delimiter = ',', default_value = "mse")]
     method: Vec<Method>,
-    /// Correct biases by what rounding the weights changes in the mean
-    #[arg(long)]
-    bias_correction: bool,
+    /// Correct biases by what rounding the weights changes in the mean: no, yes, or both to measure with and without
+    #[arg(long, value_name = "WHETHER", num_args = 0..=1, default_value = "no", default_missing_value = "yes")]
+    bias_correction: Whether,
     /// Write nothing and fail if more mAP is lost than this, in points of 100
     #[arg(long, value_name = "POINTS", default_value_t = 0.5)]
     max_drop: f64,
@@ -83,12 +83,48 @@ pub struct Args {
     json: bool,
 }
 
+/// What to do about biases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Whether {
+    /// Leave them
+    No,
+    /// Correct them
+    Yes,
+    /// Measure both
+    Both,
+}
+
+impl Whether {
+    fn choices(self) -> &'static [bool] {
+        match self {
+            Self::No => &[false],
+            Self::Yes => &[true],
+            Self::Both => &[false, true],
+        }
+    }
+}
+
+/// A model in 8 bits, and how it was made.
+struct Candidate {
+    method: Method,
+    bias_correction: bool,
+    bundle: Bundle,
+}
+
+impl Candidate {
+    /// How it was made, in words.
+    fn how(&self) -> String {
+        let corrected = if self.bias_correction { ", biases corrected" } else { "" };
+        format!("{}{corrected}", self.method)
+    }
+}
+
 /// Runs the verb.
 pub fn run(args: Args) -> Result<(), Failure> {
     if !(0.0..=100.0).contains(&args.max_drop) {
         return Err(Failure::usage(format!("--max-drop {}: must be 0 to 100 points", args.max_drop)));
     }
-    let bundle = model::open(args.model.as_deref())?;
+    let bundle = model::open(Some(&args.model))?;
     // All that can be wrong with what was asked for is found out before the first picture.
     let list = args.images.list(&args.split, args.root.as_deref(), args.limit.get())?;
     let scoring = scoring(&args, &bundle)?;
@@ -101,8 +137,10 @@ pub fn run(args: Args) -> Result<(), Failure> {
     }
     let mut candidates = Vec::new();
     for method in &args.method {
-        let made = calibrator.quantized(&bundle, *method, args.bias_correction, &list_sha256);
-        candidates.push((*method, made.map_err(calibrate_failure)?));
+        for bias_correction in args.bias_correction.choices().iter().copied() {
+            let made = calibrator.quantized(&bundle, *method, bias_correction, &list_sha256);
+            candidates.push(Candidate { method: *method, bias_correction, bundle: made.map_err(calibrate_failure)? });
+        }
     }
     let measured = match &scoring {
         Some(scoring) => Some(measure(&bundle, &candidates, scoring, threads)?),
@@ -114,7 +152,8 @@ pub fn run(args: Args) -> Result<(), Failure> {
         }
     };
     let best = measured.as_ref().map_or(0, Measured::best);
-    let (method, chosen) = &candidates[best];
+    let candidate = &candidates[best];
+    let (how, chosen) = (candidate.how(), &candidate.bundle);
 
     let mut out = io::stdout().lock();
     if let Some(measured) = &measured {
@@ -124,13 +163,13 @@ pub fn run(args: Args) -> Result<(), Failure> {
     let within = drop.is_none_or(|drop| drop <= args.max_drop);
     if within {
         if let Some(file) = &args.write_ranges {
-            let text = serde_json::to_string_pretty(&calibrator.ranges(*method)).map_err(Failure::runtime)?;
+            let text = serde_json::to_string_pretty(&calibrator.ranges(candidate.method)).map_err(Failure::runtime)?;
             std::fs::write(file, text + "\n").map_err(|e| Failure::runtime(format!("{}: {e}", file.display())))?;
         }
         chosen.save(&args.out).map_err(Failure::runtime)?;
         writeln!(
             out,
-            "{}: {:.1} MB, was {:.1} MB; ranges by {method}",
+            "{}: {:.1} MB, was {:.1} MB; ranges by {how}",
             args.out.display(),
             bytes(chosen) as f64 / 1e6,
             bytes(&bundle) as f64 / 1e6
@@ -140,10 +179,12 @@ pub fn run(args: Args) -> Result<(), Failure> {
     if args.json {
         let line = Line {
             out: within.then(|| args.out.display().to_string()),
-            method: method.to_string(),
-            bias_correction: args.bias_correction,
+            method: candidate.method.to_string(),
+            bias_correction: candidate.bias_correction,
             images: list.len(),
             images_sha256: list_sha256,
+            sha256_before: bundle.sha256().map_err(model::bundle_failure)?,
+            sha256_after: chosen.sha256().map_err(model::bundle_failure)?,
             bytes_before: bytes(&bundle),
             bytes_after: bytes(chosen),
             drop,
@@ -155,7 +196,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
     out.flush().map_err(Failure::output)?;
     match drop {
         Some(drop) if !within => Err(Failure::runtime(format!(
-            "{method} loses {drop:.2} points of mAP, more than --max-drop {}; {} was not written: try other methods or more \
+            "{how} loses {drop:.2} points of mAP, more than --max-drop {}; {} was not written: try other methods or more \
              pictures",
             args.max_drop,
             args.out.display()
@@ -174,6 +215,9 @@ struct Line {
     bias_correction: bool,
     images: usize,
     images_sha256: String,
+    /// Of the whole models.
+    sha256_before: String,
+    sha256_after: String,
     bytes_before: usize,
     bytes_after: usize,
     /// Points of mAP, of 100.

@@ -20,9 +20,9 @@ mod target;
                         Measure what it does to the accuracy with `edge-rcnn eval`."
 )]
 pub struct Args {
-    /// Folder of the model to compress [default: the one compiled into the program]
+    /// Folder of the model to compress, one of real numbers
     #[arg(long, value_name = "DIR")]
-    model: Option<PathBuf>,
+    model: PathBuf,
     /// Folder to write the compressed model to
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -38,7 +38,7 @@ pub struct Args {
     /// Split of those
     #[arg(long, default_value = "val", value_name = "NAME")]
     split: String,
-    /// Measure on so many of them, evenly spread
+    /// Measure on the first N of them, as `eval --limit` does
     #[arg(long, value_name = "N", default_value = "200")]
     limit: NonZeroUsize,
     /// Threads to measure with [default: as many as there are cores]
@@ -50,6 +50,9 @@ pub struct Args {
     /// How to store the head's weights [default: as the model does]
     #[arg(long, value_enum, value_name = "TYPE")]
     storage: Option<model::Storage>,
+    /// With --target-drop, say all that was measured as a line of JSON, too
+    #[arg(long, requires = "target_drop")]
+    json: bool,
     /// Seed of the randomised method; equal seeds give equal models
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -63,14 +66,15 @@ fn layer_and_rank(text: &str) -> Result<(String, usize), String> {
 
 /// Runs the verb.
 pub fn run(args: Args) -> Result<(), Failure> {
-    let bundle = model::open(args.model.as_deref())?;
+    let bundle = model::open(Some(&args.model))?;
     let storage = match args.storage {
         Some(storage) => storage.into(),
         None => bundle.storage().map_err(Failure::config)?,
     };
     if let (Some(points), Some(data)) = (args.target_drop, &args.data) {
         let scoring = Scoring::new(data, &args.split, args.limit.get(), &bundle)?;
-        let search = target::Search { points, seed: args.seed, threads: args.threads.map(NonZeroUsize::get) };
+        let threads = args.threads.map(NonZeroUsize::get);
+        let search = target::Search { points, seed: args.seed, threads, json: args.json };
         let chosen = search.run(&bundle, &scoring, storage)?;
         return finish(&args.out, &bundle, &chosen, storage);
     }

@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use edge_rcnn::detector::DetectorOptions;
+use edge_rcnn::detector::{DetectorOptions, Precision};
 
 /// Which model, and what to do otherwise than it says.
 #[derive(Debug, Clone, clap::Args)]
@@ -37,10 +37,31 @@ pub struct DetectorArgs {
     /// engine's own) [default: auto]
     #[arg(long, value_name = "NAME")]
     kernels: Option<String>,
-    /// What to compute the fully connected layers of a model of real numbers in: f32, or bf16, which is faster on processors
-    /// that have it, with 8 significant bits [default: f32]
-    #[arg(long, value_name = "NAME")]
-    precision: Option<String>,
+    /// What to compute in: integers (int8, of a model in 8 bits: the same bits on every processor), real numbers (f32), those
+    /// with the fully connected layers in 8 significant bits (bf16, on processors that have it), or, of a model in 8 bits,
+    /// whatever is faster here (auto)
+    #[arg(long, value_name = "KIND", value_enum, default_value_t = Computed::Auto)]
+    precision: Computed,
+}
+
+/// [`Precision`] on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Computed {
+    Auto,
+    Int8,
+    F32,
+    Bf16,
+}
+
+impl From<Computed> for Precision {
+    fn from(computed: Computed) -> Self {
+        match computed {
+            Computed::Auto => Self::Auto,
+            Computed::Int8 => Self::Int8,
+            Computed::F32 => Self::F32,
+            Computed::Bf16 => Self::Bf16,
+        }
+    }
 }
 
 impl DetectorArgs {
@@ -55,7 +76,7 @@ impl DetectorArgs {
             threads: self.threads,
             pin: self.pin,
             kernels: self.kernels.clone(),
-            precision: self.precision.clone(),
+            precision: self.precision.into(),
             ..DetectorOptions::default()
         }
     }

@@ -32,7 +32,7 @@ pub fn bundle_failure(error: BundleError) -> Failure {
 pub fn detector_failure(error: DetectorError) -> Failure {
     match error {
         DetectorError::Bundle(e) => bundle_failure(e),
-        DetectorError::UnknownClass { .. } => Failure::usage(error),
+        DetectorError::UnknownClass { .. } | DetectorError::Precision { .. } => Failure::usage(error),
         DetectorError::Option { name, value, reason } => Failure::usage(format!("{} {value}: {reason}", flag(name))),
         DetectorError::Threads { .. } => Failure::runtime(error),
         _ => Failure::config(error),

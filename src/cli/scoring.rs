@@ -19,10 +19,10 @@ pub struct Scoring {
 }
 
 impl Scoring {
-    /// So many pictures of a data set, evenly spread.
+    /// The first `limit` pictures of a data set, those that `eval --limit` takes.
     pub fn new(data: &Data, split: &str, limit: usize, bundle: &Bundle) -> Result<Self, Failure> {
         let mut set = data.read(split, None).map_err(data_failure)?;
-        set.spread(limit);
+        set.truncate(limit);
         set.check_pictures().map_err(data_failure)?;
         let metric = if set.kind == DatasetKind::Voc { Metric::Voc07 } else { Metric::Coco };
         let class_of = class_map(&bundle.manifest.classes, &set.classes)?;

@@ -1,13 +1,13 @@
 //! Building a detector: the bundle's numbers, changed by options, checked once.
 
 use super::{
-    Detector, DetectorError,
+    Detector, DetectorError, Precision,
     network::{InputSize, Network},
 };
 use crate::{
     frame::Scaling,
     head::{BoxNormalisation, HeadOutput, PostParams, PostScratch},
-    kernels::{Bf16, Kernels, Team},
+    kernels::{Kernels, Team},
     model::{Bundle, Manifest, nearest::nearest},
     proposals::{ProposalError, ProposalSource, Rpn, RpnParams},
 };
@@ -39,9 +39,16 @@ pub struct DetectorOptions {
     /// What the trunk is computed with: one of [`Kernels::NAMES`], `tract` for the engine's own kernels, or `auto`, which
     /// is what absent means: the best this processor has.
     pub kernels: Option<String>,
-    /// What the head of a model of real numbers is computed in: `f32`, which is what absent means, or `bf16`: half the time
-    /// on processors that have it, see [`kernels`](crate::kernels).
-    pub precision: Option<String>,
+    /// What the model is computed in.
+    pub precision: Precision,
+}
+
+impl DetectorOptions {
+    /// The bundle as a detector with these options computes it: of a model in 8 bits that is to be computed in real numbers,
+    /// those numbers.
+    pub fn computed(&self, bundle: Bundle) -> Result<Bundle, DetectorError> {
+        self.precision.apply(bundle, kernels(self.kernels.as_deref().unwrap_or("auto"))?)
+    }
 }
 
 impl Detector {
@@ -69,7 +76,8 @@ impl Detector {
         let threads = options.threads.filter(|&n| n > 0).unwrap_or_else(cores);
         require(threads <= MAX_THREADS, "threads", threads, "must be at most 1024")?;
         let kernels = kernels(options.kernels.as_deref().unwrap_or("auto"))?;
-        let bf16 = bf16(options.precision.as_deref().unwrap_or("f32"))?;
+        let bundle = options.precision.apply(bundle, kernels)?;
+        let bf16 = options.precision.bf16()?;
         let team = if options.pin { Team::pinned(threads) } else { Team::new(threads) };
         let team = team.map_err(|e| DetectorError::Threads { threads, reason: e.to_string() })?;
         Ok(Self {
@@ -105,16 +113,6 @@ fn kernels(name: &str) -> Result<Option<Kernels>, DetectorError> {
             false => "must be auto, tract, scalar, avx2, avx512 or neon",
         },
     })
-}
-
-/// The products of that precision; `None` are those of f32.
-fn bf16(precision: &str) -> Result<Option<Bf16>, DetectorError> {
-    let wrong = |reason| DetectorError::Option { name: "precision", value: precision.into(), reason };
-    match precision {
-        "f32" => Ok(None),
-        "bf16" => Bf16::fast().map(Some).ok_or_else(|| wrong("this processor has no instructions for it; use f32")),
-        _ => Err(wrong("must be f32 or bf16")),
-    }
 }
 
 /// The RPN's numbers of a bundle.

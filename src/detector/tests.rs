@@ -134,7 +134,7 @@ fn wrong_options_are_refused_by_name() {
     let text = said(DetectorOptions { classes: Some(vec!["shep".into()]), ..default() });
     assert!(text.contains("did you mean \"sheep\"") && text.contains("cat, dog, sheep"), "{text}");
     assert!(said(DetectorOptions { nms: Some(f32::NAN), ..default() }).contains("nms = NaN"));
-    assert!(said(DetectorOptions { precision: Some("f16".into()), ..default() }).contains("must be f32 or bf16"));
+    assert!(said(DetectorOptions { precision: Precision::Int8, ..default() }).contains("edge-rcnn calibrate"));
     assert!(said(DetectorOptions { min_score: Some(1.5), ..default() }).contains("min score = 1.5"));
     assert!(said(DetectorOptions { short_side: Some(3), ..default() }).contains("short side = 3"));
     assert!(said(DetectorOptions { long_max: Some(50), ..default() }).contains("long side = 50"));

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
+use super::builtin;
 use super::layers::{Part, check_shapes};
 use super::onnx::{
     StorageType, head_onnx, head_qdq, read_quantized, read_weights, same_graph, tensor_shapes, trunk_onnx, trunk_qdq,
@@ -54,13 +55,13 @@ impl Bundle {
     /// The model that is compiled into the program.
     pub fn builtin() -> Result<Self, BundleError> {
         let dir = Path::new("built-in model");
-        let text = include_str!("../../models/zf-voc/model.toml");
-        let trunk_onnx = include_bytes!("../../models/zf-voc/trunk.onnx").to_vec();
-        let head_onnx = include_bytes!("../../models/zf-voc/head.onnx").to_vec();
-        Self { manifest: Manifest::parse(text).map_err(manifest_error(dir))?, trunk_onnx, head_onnx }.checked(dir)
+        let [manifest, trunk_onnx, head_onnx] = builtin::FILES;
+        let manifest = Manifest::parse(&String::from_utf8_lossy(manifest)).map_err(manifest_error(dir))?;
+        Self { manifest, trunk_onnx: trunk_onnx.to_vec(), head_onnx: head_onnx.to_vec() }.checked(dir)
     }
 
-    /// Builds a bundle in memory. Architecture, `has_rpn` and checksums of the manifest are filled in from the weights.
+    /// Builds a bundle of real numbers in memory. Architecture, `has_rpn` and checksums of the manifest are filled in from
+    /// the weights, and nothing is said about 8 bits.
     pub fn from_weights(
         network: &Architecture,
         weights: &Weights,
@@ -70,6 +71,7 @@ impl Bundle {
         let dir = Path::new("new bundle");
         manifest.architecture = network.name.into();
         manifest.has_rpn = weights.has_layer("rpn_conv");
+        manifest.quantization = None;
         manifest.check().map_err(manifest_error(dir))?;
         let shapes = weights.0.iter().map(|(n, t)| (n.as_str(), t.shape.as_slice())).collect();
         check_shapes(network, manifest.classes.len(), anchors(&manifest), &shapes, None)

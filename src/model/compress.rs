@@ -200,6 +200,32 @@ fn compress_layer(
     })
 }
 
+/// The matrix that a pair stands for; `None` if the layer is no pair.
+fn joined(weights: &Weights, layer: &str) -> Option<Tensor> {
+    let part = |suffix: &str| weights.get(&format!("{layer}_{suffix}.weight"));
+    let (u, v) = (part("u")?, part("v")?);
+    let (&[outputs, rank], &[_, inputs]) = (&u.shape[..], &v.shape[..]) else { return None };
+    let data = product(Matrix::row_major(&u.data, outputs, rank), Matrix::row_major(&v.data, rank, inputs));
+    Some(Tensor { shape: vec![outputs, inputs], data })
+}
+
+/// Makes one layer of each pair again: the same function, at the cost before any compression. False if there is no pair.
+pub fn join_pairs(weights: &mut Weights) -> bool {
+    let pairs: Vec<String> =
+        weights.0.keys().filter_map(|name| Some(name.strip_suffix("_v.weight")?.to_string())).collect();
+    for layer in &pairs {
+        let Some(whole) = joined(weights, layer) else { continue };
+        weights.insert(format!("{layer}.weight"), whole);
+        for part in ["v", "u"] {
+            weights.0.remove(&format!("{layer}_{part}.weight"));
+        }
+        if let Some(bias) = weights.0.remove(&format!("{layer}_u.bias")) {
+            weights.insert(format!("{layer}.bias"), bias);
+        }
+    }
+    !pairs.is_empty()
+}
+
 /// A layer's SVD up to some rank, to be cut to any lower one: the first t columns of U and rows of V are the SVD of rank t.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Factors {
@@ -215,19 +241,18 @@ pub struct Factors {
 }
 
 impl Factors {
-    /// The factors of a layer of a model's head, up to half of its rank if it is a pair, else up to half of the rank at
-    /// which a pair would cost as much as the layer.
+    /// The factors of a layer of a model's head, up to three quarters of its rank if it is a pair, else of the rank at which
+    /// a pair would cost as much as the layer.
     pub fn of(weights: &Weights, layer: &str, seed: u64) -> Result<Self, CompressError> {
         let missing = || CompressError::UnknownLayer { layer: layer.into(), known: "weights without it".into() };
         let pair = [format!("{layer}_u"), format!("{layer}_v")];
         let tensor = |name: &str, suffix: &str| weights.get(&format!("{name}.{suffix}")).ok_or_else(missing);
         let (matrix, outputs, inputs, now, bias) = match weights.has_layer(&pair[1]) {
             true => {
-                let (u, v) = (tensor(&pair[0], "weight")?, tensor(&pair[1], "weight")?);
-                let (&[outputs, rank], &[_, inputs]) = (&u.shape[..], &v.shape[..]) else { return Err(missing()) };
-                let whole =
-                    product(Matrix::row_major(&u.data, outputs, rank), Matrix::row_major(&v.data, rank, inputs));
-                (whole, outputs, inputs, rank, tensor(&pair[0], "bias")?)
+                let rank = tensor(&pair[1], "weight")?.shape[0];
+                let Tensor { shape, data } = joined(weights, layer).ok_or_else(missing)?;
+                let &[outputs, inputs] = &shape[..] else { return Err(missing()) };
+                (data, outputs, inputs, rank, tensor(&pair[0], "bias")?)
             }
             false => {
                 let [outputs, inputs] = shape(weights, layer);
@@ -235,7 +260,7 @@ impl Factors {
                 (tensor(layer, "weight")?.data.clone(), outputs, inputs, pays, tensor(layer, "bias")?)
             }
         };
-        let most = now / 2;
+        let most = now * 3 / 4;
         if most == 0 {
             return Err(CompressError::Rank { layer: layer.into(), rank: 0, full: now, outputs, inputs });
         }
@@ -248,9 +273,9 @@ impl Factors {
         &self.layer
     }
 
-    /// Ranks worth trying, falling: from a half down to a sixteenth of what the layer has now.
+    /// Ranks worth trying, falling: from three quarters down to a sixteenth of what the layer has now.
     pub fn ladder(&self) -> Vec<usize> {
-        let mut ranks: Vec<usize> = [8, 6, 4, 3, 2, 1].iter().map(|part| self.now * part / 16).collect();
+        let mut ranks: Vec<usize> = [12, 8, 6, 4, 2, 1].iter().map(|part| self.now * part / 16).collect();
         ranks.retain(|rank| *rank > 0 && *rank <= self.most);
         ranks.dedup();
         ranks
@@ -264,6 +289,11 @@ impl Factors {
     /// Multiply-adds of the layer for one RoI as it is now.
     pub fn cost_now(&self) -> usize {
         self.cost(self.now)
+    }
+
+    /// Multiply-adds of the layer for one RoI without factors.
+    pub fn cost_whole(&self) -> usize {
+        self.outputs * self.inputs
     }
 
     /// Puts the pair of a rank in the layer's place.

@@ -4,6 +4,7 @@
 //! [`Manifest`] is `model.toml`, [`Bundle`] puts them together.
 
 pub mod arch;
+mod builtin;
 mod bundle;
 mod compress;
 mod error;
@@ -20,7 +21,7 @@ mod weights;
 
 pub use arch::Architecture;
 pub use bundle::{Bundle, HEAD_FILE, MANIFEST_FILE, TRUNK_FILE, sha256};
-pub use compress::{CompressError, CompressOptions, CompressedLayer, Factors, compress};
+pub use compress::{CompressError, CompressOptions, CompressedLayer, Factors, compress, join_pairs};
 pub use error::{BundleError, ManifestError, OnnxError, WeightsError};
 pub use manifest::{BoxSpec, FORMAT, FileHashes, InputSpec, Manifest, ProposalSpec, Quantization, Thresholds};
 pub use onnx::StorageType;

@@ -12,7 +12,7 @@ pub struct Report {
     pub kind: &'static str,
     pub version: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub commit: Option<&'static str>,
+    pub commit: Option<String>,
     pub cpu: String,
     pub threads: usize,
     pub kernels: &'static str,
@@ -24,8 +24,10 @@ pub struct Report {
     pub frames: usize,
     pub frame_ms: Spread,
     pub stage_ms: Stages,
-    /// What the threads reach together in the innermost loop.
+    /// What the threads reach together in the innermost loop, in 10⁹ operations a second.
     pub peak_gflops: f64,
+    /// Of the two stages that multiply, at their median.
+    pub speeds: Vec<Speed>,
     pub layers: Vec<Layer>,
     pub scales: Vec<Rung>,
 }
@@ -71,6 +73,27 @@ impl Serialize for Stages {
     }
 }
 
+/// How fast a stage multiplies.
+#[derive(Debug, Serialize)]
+pub struct Speed {
+    pub stage: &'static str,
+    /// 10⁹ operations that its definition asks for.
+    pub gflop: f64,
+    /// Those of a second.
+    pub gflops: f64,
+    /// Share of the peak.
+    pub of_peak: f64,
+}
+
+impl Speed {
+    /// Of so many multiply-adds.
+    pub fn of(stage: &'static str, multiply_adds: u64, ms: f64, peak_gflops: f64) -> Self {
+        let gflop = 2e-9 * multiply_adds as f64;
+        let gflops = gflop / ms * 1e3;
+        Self { stage, gflop, gflops, of_peak: gflops / peak_gflops }
+    }
+}
+
 /// A layer of the trunk.
 #[derive(Debug, Serialize)]
 pub struct Layer {
@@ -78,6 +101,19 @@ pub struct Layer {
     pub ms: f64,
     /// 10⁹ operations that its definition asks for; 0 for layers without weights.
     pub gflop: f64,
+    /// Those of a second.
+    pub gflops: f64,
+    /// Share of the peak.
+    pub of_peak: f64,
+}
+
+impl Layer {
+    /// Fills in what follows from the time.
+    pub fn timed(mut self, peak_gflops: f64) -> Self {
+        self.gflops = self.gflop / self.ms * 1e3;
+        self.of_peak = self.gflops / peak_gflops;
+        self
+    }
 }
 
 /// A scale of the ladder.
@@ -92,23 +128,31 @@ impl Report {
     pub fn describe(&self) -> Result<String, std::fmt::Error> {
         let mut t = String::new();
         writeln!(t, "processor     {}", self.cpu)?;
-        writeln!(t, "program       {} {}", self.version, self.commit.unwrap_or("(commit unknown)"))?;
+        writeln!(t, "program       {} {}", self.version, self.commit.as_deref().unwrap_or("(commit unknown)"))?;
         writeln!(t, "model         {}, sha256 {}", self.model, self.sha256)?;
         let [rows, cols] = self.input;
         writeln!(t, "input         {rows}×{cols}, {} proposals", self.proposals)?;
         writeln!(t, "computing     {} kernels, {} threads", self.kernels, self.threads)?;
         writeln!(t, "peak          {:.0} GFLOP/s, measured in the innermost loop\n", self.peak_gflops)?;
 
-        writeln!(t, "{:<14}{:>9}{:>9}{:>9}   ms of {} frames", "stage", "p50", "p95", "p99", self.frames)?;
+        let unit = format!("ms of {} frames", self.frames);
+        writeln!(
+            t,
+            "{:<14}{:>9}{:>9}{:>9}{:>9}{:>9}{:>9}   {unit}",
+            "stage", "p50", "p95", "p99", "GFLOP", "GFLOP/s", "of peak"
+        )?;
         for (name, s) in self.stage_ms.0.iter().chain([&("frame", self.frame_ms)]) {
-            writeln!(t, "{name:<14}{:>9.2}{:>9.2}{:>9.2}", s.p50, s.p95, s.p99)?;
+            write!(t, "{name:<14}{:>9.2}{:>9.2}{:>9.2}", s.p50, s.p95, s.p99)?;
+            if let Some(speed) = self.speeds.iter().find(|speed| speed.stage == *name) {
+                write!(t, "{:>9.2}{:>9.0}{:>8.0}%", speed.gflop, speed.gflops, speed.of_peak * 100.0)?;
+            }
+            writeln!(t)?;
         }
         writeln!(t, "\n{:<14}{:>9}{:>9}{:>9}{:>9}", "trunk layer", "ms", "GFLOP", "GFLOP/s", "of peak")?;
         for l in &self.layers {
             write!(t, "{:<14}{:>9.2}", l.layer, l.ms)?;
             if l.gflop > 0.0 {
-                let speed = l.gflop / l.ms * 1e3;
-                write!(t, "{:>9.2}{speed:>9.0}{:>8.0}%", l.gflop, speed / self.peak_gflops * 100.0)?;
+                write!(t, "{:>9.2}{:>9.0}{:>8.0}%", l.gflop, l.gflops, l.of_peak * 100.0)?;
             }
             writeln!(t)?;
         }

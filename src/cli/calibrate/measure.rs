@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use edge_rcnn::calibrate::Method;
-use edge_rcnn::detector::{Detector, DetectorOptions};
+use edge_rcnn::detector::{Detector, DetectorOptions, Precision};
 use edge_rcnn::eval::Scored;
 use edge_rcnn::model::Bundle;
 
+use super::Candidate;
 use crate::cli::ahead::ahead;
 use crate::cli::eval::MIN_SCORE;
 use crate::cli::eval::detect::decode;
@@ -39,11 +39,11 @@ pub struct Line {
     map_after: f64,
     frame_ms_before: f64,
     frame_ms_after: f64,
-    candidates: Vec<Candidate>,
+    candidates: Vec<Row>,
 }
 
 #[derive(serde::Serialize)]
-struct Candidate {
+struct Row {
     method: String,
     #[serde(rename = "mAP")]
     map: f64,
@@ -53,16 +53,22 @@ struct Candidate {
 /// Looks at every picture with every model.
 pub fn measure(
     real: &Bundle,
-    candidates: &[(Method, Bundle)],
+    candidates: &[Candidate],
     scoring: &Scoring,
     threads: usize,
 ) -> Result<Measured, Failure> {
-    let options =
-        || DetectorOptions { min_score: Some(MIN_SCORE), threads: Some(threads), ..DetectorOptions::default() };
-    let open = |bundle: &Bundle| Detector::new(bundle.clone(), options()).map_err(model::detector_failure);
-    let mut detectors = vec![("as it is".to_string(), open(real)?)];
-    for (method, bundle) in candidates {
-        detectors.push((format!("int8 {method}"), open(bundle)?));
+    // In integers, whatever is faster here: that is what is judged.
+    let options = |precision| DetectorOptions {
+        min_score: Some(MIN_SCORE),
+        threads: Some(threads),
+        precision,
+        ..DetectorOptions::default()
+    };
+    let open =
+        |bundle: &Bundle, precision| Detector::new(bundle.clone(), options(precision)).map_err(model::detector_failure);
+    let mut detectors = vec![("as it is".to_string(), open(real, Precision::F32)?)];
+    for candidate in candidates {
+        detectors.push((format!("int8 {}", candidate.how()), open(&candidate.bundle, Precision::Int8)?));
     }
     if let Some((_, last)) = detectors.last() {
         log::info!("8-bit models run on {} kernels", last.kernels());
@@ -108,15 +114,14 @@ impl Measured {
     /// What the line of JSON says.
     pub fn line(&self, best: usize) -> Line {
         let (before, after) = (&self.figures[0], &self.figures[best + 1]);
-        let candidate =
-            |f: &Figures| Candidate { method: f.name.replacen("int8 ", "", 1), map: f.map, frame_ms: f.frame_ms };
+        let row = |f: &Figures| Row { method: f.name.replacen("int8 ", "", 1), map: f.map, frame_ms: f.frame_ms };
         Line {
             scored_images: self.pictures,
             map_before: before.map,
             map_after: after.map,
             frame_ms_before: before.frame_ms,
             frame_ms_after: after.frame_ms,
-            candidates: self.figures[1..].iter().map(candidate).collect(),
+            candidates: self.figures[1..].iter().map(row).collect(),
         }
     }
 }
@@ -125,7 +130,7 @@ impl fmt::Display for Measured {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "{:<26}{:>8}{:>8}{:>11}{:>11}{:>11}   {}, medians",
+            "{:<42}{:>8}{:>8}{:>11}{:>11}{:>11}   {}, medians",
             "model",
             "mAP",
             "drop",
@@ -138,7 +143,7 @@ impl fmt::Display for Measured {
             let drop = if i == 0 { String::new() } else { format!("{:.2}", self.drop_points(i - 1)) };
             let Figures { name, map, trunk_ms, head_ms, frame_ms } = row;
             let map = map * 100.0;
-            writeln!(f, "{name:<26}{map:>8.2}{drop:>8}{trunk_ms:>11.1}{head_ms:>11.1}{frame_ms:>11.1}")?;
+            writeln!(f, "{name:<42}{map:>8.2}{drop:>8}{trunk_ms:>11.1}{head_ms:>11.1}{frame_ms:>11.1}")?;
         }
         Ok(())
     }
