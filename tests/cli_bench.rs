@@ -99,6 +99,7 @@ fn the_report_holds_together_as_one_line_of_json() {
     assert!((conv3.gflop - 2e-9 * (9 * 256 * 384 * 16 * 22) as f64).abs() < 1e-6, "{conv3:?}");
     assert!(r.layers.iter().all(|l| l.ms > 0.0) && r.peak_gflops > 0.0);
     assert!((conv3.gflops - conv3.gflop / conv3.ms * 1e3).abs() < 1e-6 * conv3.gflops, "{conv3:?}");
+    assert!((conv3.of_peak - conv3.gflops / r.peak_gflops).abs() < 1e-9, "{conv3:?}");
     let [trunk, head] = &r.speeds[..] else { panic!("{:?}", r.speeds) };
     assert_eq!((trunk.stage.as_str(), head.stage.as_str()), ("trunk", "head"));
     let layers: f64 = r.layers.iter().map(|l| l.gflop).sum();

@@ -76,17 +76,18 @@ class Engine:
     def __init__(self, name, label, command):
         self.name, self.out, self.times = name, WORK / "out" / f"{label}-{name}", []
         arguments = [str(self.out) if a == "OUT" else str(a) for a in command]
-        log = open(WORK / f"{name}.log", "w")
-        self.process = subprocess.Popen(arguments, cwd=HERE, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log)
-        self.about = None
+        self.process = self.about = None
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": open(WORK / f"{name}.log", "w")}
+        if pathlib.Path(arguments[0]).exists():
+            self.process = subprocess.Popen(arguments, cwd=HERE, text=True, **pipes)
 
     def ready(self):
         """Waits until it is."""
-        line = self.process.stdout.readline()
+        line = self.process and self.process.stdout.readline()
         if line:
             self.about = json.loads(line)
         else:
-            print(f"  {self.name}: does not run, see {WORK / self.name}.log", file=sys.stderr)
+            print(f"  {self.name}: does not run, see target/peers/{self.name}.log", file=sys.stderr)
         return bool(line)
 
     def run(self):

@@ -1,12 +1,11 @@
 //! The model that is compiled into the program: one of the folders in `models/`.
 //!
-//! The one in 8 bits takes its place once it loses little enough; `tests/builtin_model.rs` holds it to what
-//! `calibration/figures.json` says about it.
+//! It is the one in 8 bits; `tests/builtin_model.rs` holds it to what `calibration/figures.json` says about it.
 
 /// A file of the model. This is the place that says which model it is.
 macro_rules! file {
     ($name:literal) => {
-        include_bytes!(concat!("../../models/zf-voc/", $name))
+        include_bytes!(concat!("../../models/zf-voc-int8/", $name))
     };
 }
 
