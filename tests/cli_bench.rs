@@ -86,7 +86,9 @@ fn the_report_holds_together_as_one_line_of_json() {
         (None, commit) => assert!(commit.as_deref().is_none_or(hexadecimal), "{commit:?}"),
     }
     assert!(r.proposals <= 20 && r.sha256.len() == 64 && !r.model.is_empty() && !r.cpu.is_empty());
-    assert!(["scalar", "avx2", "avx512", "neon"].contains(&r.kernels.as_str()), "{}", r.kernels);
+    // The built-in model is in 8 bits, and computed in integers where that is faster.
+    let kernels = ["scalar", "avx2", "avx512", "neon", "int8-vnni", "int8-neon-dot"];
+    assert!(kernels.contains(&r.kernels.as_str()), "{}", r.kernels);
     for (name, s) in r.stage_ms.iter().map(|(n, s)| (n.as_str(), s)).chain([("frame", &r.frame_ms)]) {
         assert!(0.0 < s.p50 && s.p50 <= s.p95 && s.p95 <= s.p99, "{name} {s:?}");
         // Percentiles are values that occurred, so a part is never longer than the longest whole.
@@ -103,7 +105,8 @@ fn the_report_holds_together_as_one_line_of_json() {
     let [trunk, head] = &r.speeds[..] else { panic!("{:?}", r.speeds) };
     assert_eq!((trunk.stage.as_str(), head.stage.as_str()), ("trunk", "head"));
     let layers: f64 = r.layers.iter().map(|l| l.gflop).sum();
-    assert!((trunk.gflop - layers).abs() < 1e-6 && head.gflop > 0.0, "{trunk:?} {layers}");
+    // Layers of next to no time are left out.
+    assert!((0.95..1.000001).contains(&(layers / trunk.gflop)) && head.gflop > 0.0, "{trunk:?} {layers}");
     for (s, ms) in [(trunk, r.stage_ms["trunk"].p50), (head, r.stage_ms["head"].p50)] {
         assert!((s.gflops - s.gflop / ms * 1e3).abs() < 1e-6 * s.gflops, "{s:?}");
         assert!((s.of_peak - s.gflops / r.peak_gflops).abs() < 1e-9, "{s:?}");

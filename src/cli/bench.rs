@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use edge_rcnn::detector::{Detected, Detector, StageTimes};
 use edge_rcnn::frame::{Blob, Picture, Pixels, Preprocessor, Scaling, Steps};
-use edge_rcnn::kernels::{Kernels, Team, int8::Dot, peak_flops};
+use edge_rcnn::kernels::{Kernels, Team, int8::Dot, peak_flops, peak_ops};
 use edge_rcnn::model::{Bundle, Summary};
 use edge_rcnn::trunk::{LayerTime, QuantTrunk, Trunk, TrunkError};
 
@@ -60,13 +60,13 @@ pub fn run(args: Args) -> Result<(), Failure> {
     };
     let computed = options.computed(bundle.clone()).map_err(model::detector_failure)?;
     let mut detector = Detector::new(bundle.clone(), options).map_err(model::detector_failure)?;
-    let (scaling, kernels) = (detector.scaling(), Kernels::by_name(detector.kernels()));
+    let scaling = detector.scaling();
     let summary = summary(scaling)?;
     let picture = picture(args.size)?;
     log::info!("{} frames of {}×{} on {} kernels", args.frames, args.size.0, args.size.1, detector.kernels());
     let frames = frames(&mut detector, &picture, args.frames as usize)?;
 
-    let peak = peak(kernels.unwrap_or(Kernels::best()), threads)?;
+    let peak = peak(detector.kernels(), threads)?;
     let layers = layers(&computed, &picture, scaling, detector.kernels(), threads, &summary)?;
     let layers = layers.into_iter().map(|layer| layer.timed(peak / 1e9)).collect();
     let speeds = speeds(&frames, &summary, peak / 1e9);
@@ -142,9 +142,19 @@ fn speeds(frames: &[Detected], summary: &Summary, peak_gflops: f64) -> Vec<Speed
     ]
 }
 
-fn peak(kernels: Kernels, threads: usize) -> Result<f64, Failure> {
+/// Of the innermost loop that the detector says it uses.
+fn peak(name: &str, threads: usize) -> Result<f64, Failure> {
     let team = Team::new(threads).map_err(Failure::runtime)?;
-    Ok(team.install(|| peak_flops(kernels, PEAK)))
+    Ok(team.install(|| match int8_kernels(name) {
+        Some(dot) => peak_ops(dot, PEAK),
+        None => peak_flops(Kernels::by_name(name).unwrap_or(Kernels::best()), PEAK),
+    }))
+}
+
+/// The integer kernels of that name; `None` if they are not integers'.
+fn int8_kernels(name: &str) -> Option<Dot> {
+    let name = name.strip_prefix("int8-")?;
+    Some(Dot::available().into_iter().find(|dot| dot.name() == name).unwrap_or(Dot::best()))
 }
 
 /// The layers of the trunk, each the median over some frames; nodes of a layer together.
@@ -201,8 +211,7 @@ fn quant_trunk(bundle: &Bundle, kernels: &str) -> Result<Option<QuantTrunk>, Fai
     let Some(quantized) = bundle.quantized().map_err(model::bundle_failure)? else { return Ok(None) };
     let network = bundle.network().map_err(model::bundle_failure)?;
     let flow = bundle.dataflow().map_err(model::bundle_failure)?;
-    let asked = kernels.strip_prefix("int8-");
-    let dot = Dot::available().into_iter().find(|dot| Some(dot.name()) == asked).unwrap_or(Dot::best());
+    let dot = int8_kernels(kernels).unwrap_or(Dot::best());
     let trunk = QuantTrunk::new(network, &quantized, &flow, dot, Kernels::best());
     trunk.map(Some).map_err(Failure::config)
 }

@@ -43,7 +43,7 @@ pub use dense::{Batch, Dense, DenseScratch, Inputs};
 pub use largest::{CellMap, Cells, Rectangles};
 pub use layout::{to_channel_major, to_channels_last};
 pub use lrn::{LrnParams, LrnWindow, lrn};
-pub use peak::peak_flops;
+pub use peak::{peak_flops, peak_ops};
 pub use pool::{MapShape, PoolShape, max_pool};
 pub use product::{Element, Matrix, product};
 pub use simd::{Simd, Work};

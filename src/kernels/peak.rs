@@ -8,27 +8,59 @@ use std::time::{Duration, Instant};
 
 use super::buffer::Buffer;
 use super::choice::Kernels;
+use super::int8::Dot;
+use super::int8::dot::{Bytes, IntDot, IntWork, Scale};
 use super::simd::{Simd, Work};
 use super::team::{self, Pieces};
 use super::tile::{F32, Left, Panels, Plainly, Target, rows};
 
 /// Length of the sums: a tile's rows and a panel take 22 KB.
 const K: usize = 128;
+/// Length of the sums of bytes: 23 KB.
+const INT_K: usize = 512;
+/// Bytes multiplied at a time.
+const STEP: usize = 4;
+/// Tiles between two looks at the clock.
+const TIMES: usize = 200;
 
 /// Floating-point operations per second of all threads of the current team, each busy for about `time`.
 pub fn peak_flops(kernels: Kernels, time: Duration) -> f64 {
+    on_all_threads(time, || {
+        let panels = Panels::pack(kernels.panel_width(), 1, K, kernels.panel_width(), |k, n| (k + n) as f32 * 1e-3);
+        let left = Buffer::zeros(K * 16);
+        let mut out = Buffer::zeros(kernels.panel_width() * 16);
+        move || kernels.run(Loop { panels: &panels, left: &left, out: &mut out })
+    })
+}
+
+/// The same of products of bytes, in integers.
+pub fn peak_ops(dot: Dot, time: Duration) -> f64 {
+    on_all_threads(time, || {
+        let (width, _) = dot.panel();
+        let mut panels = Panels::zeros(width, STEP, INT_K, width);
+        (0..INT_K).for_each(|k| *panels.at_mut(k, k % width) = (k % 5) as i8);
+        let (left, bias, factors) = (vec![3; INT_K * 16], vec![0; width], vec![1e-3; width]);
+        let mut out = vec![0; width * 16];
+        move || {
+            let mut done = 0;
+            let scale = Scale { bias: &bias, factors: &factors };
+            dot.run(IntLoop { panels: &panels, left: &left, scale, out: &mut out, done: &mut done });
+            done
+        }
+    })
+}
+
+/// Operations per second of all threads; each prepares work of its own, which says how many operations it was.
+fn on_all_threads<W: FnMut() -> usize>(time: Duration, prepare: impl Fn() -> W + Sync) -> f64 {
     let threads = team::threads();
     // Nobody takes two of the tasks: each lasts until all threads have begun one.
     let waiting = Barrier::new(threads);
     let speeds = team::map(threads, |_| {
+        let mut work = prepare();
         waiting.wait();
-        let started = Instant::now();
-        let mut done = 0usize;
-        let panels = Panels::pack(kernels.panel_width(), 1, K, kernels.panel_width(), |k, n| (k + n) as f32 * 1e-3);
-        let left = Buffer::zeros(K * 16);
-        let mut out = Buffer::zeros(kernels.panel_width() * 16);
+        let (started, mut done) = (Instant::now(), 0);
         while started.elapsed() < time {
-            done += kernels.run(Loop { panels: &panels, left: &left, out: &mut out });
+            done += work();
         }
         done as f64 / started.elapsed().as_secs_f64()
     });
@@ -47,7 +79,6 @@ impl Work for Loop<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> usize {
-        const TIMES: usize = 200;
         let left = Left { data: self.left, first: 0, step: K, runs: &[0], run: K };
         for _ in 0..TIMES {
             // What is computed is always the same; the compiler must not know.
@@ -57,5 +88,45 @@ impl Work for Loop<'_> {
             unsafe { rows(F32(simd), &[left], S::ROWS, self.panels.panel(0), Plainly::default(), target) };
         }
         TIMES * S::ROWS * 2 * S::LANES * K * 2
+    }
+}
+
+struct IntLoop<'a> {
+    panels: &'a Panels<i8>,
+    left: &'a [u8],
+    scale: Scale<'a>,
+    out: &'a mut [u8],
+    /// Operations done.
+    done: &'a mut usize,
+}
+
+impl IntWork for IntLoop<'_> {
+    #[inline(always)]
+    fn run<D: IntDot>(self, dot: D) {
+        let left = Left { data: self.left, first: 0, step: INT_K, runs: &[0], run: INT_K };
+        for _ in 0..TIMES {
+            let pieces = Pieces::new(std::hint::black_box(&mut *self.out));
+            let target = Target { pieces: &pieces, at: 0, step: 2 * D::LANES };
+            let finish = Bytes { scale: self.scale, zero: 0, wild: false };
+            // SAFETY: `out` is borrowed mutably.
+            unsafe { rows(dot, &[left], D::ROWS, self.panels.panel(0), finish, target) };
+        }
+        *self.done = TIMES * D::ROWS * 2 * D::LANES * INT_K * 2;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_instruction_set_reaches_some_speed() {
+        let time = Duration::from_millis(2);
+        for kernels in Kernels::available() {
+            assert!(peak_flops(kernels, time) > 1e6, "{}", kernels.name());
+        }
+        for dot in Dot::available() {
+            assert!(peak_ops(dot, time) > 1e6, "int8 {}", dot.name());
+        }
     }
 }

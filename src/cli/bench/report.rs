@@ -133,7 +133,7 @@ impl Report {
         let [rows, cols] = self.input;
         writeln!(t, "input         {rows}×{cols}, {} proposals", self.proposals)?;
         writeln!(t, "computing     {} kernels, {} threads", self.kernels, self.threads)?;
-        writeln!(t, "peak          {:.0} GFLOP/s, measured in the innermost loop\n", self.peak_gflops)?;
+        writeln!(t, "peak          {:.0} · 10⁹ operations/s, measured in the innermost loop\n", self.peak_gflops)?;
 
         let unit = format!("ms of {} frames", self.frames);
         writeln!(

@@ -19,7 +19,7 @@
 //! loop (`dot`).
 
 mod conv;
-mod dot;
+pub(super) mod dot;
 mod pool;
 mod round;
 
