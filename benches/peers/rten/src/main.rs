@@ -34,7 +34,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (from, to) = (model.input_ids()[0], model.output_ids());
     let pool = Arc::new(ThreadPool::with_num_threads(threads.parse()?));
     let run = || {
-        let options = RunOptions { thread_pool: Some(pool.clone()), ..RunOptions::default() };
+        let mut options = RunOptions::default();
+        options.thread_pool = Some(pool.clone());
         model.run(vec![(from, input.as_view().into())], to, Some(options))
     };
     for _ in 1..WARM_UP {
