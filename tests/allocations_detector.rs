@@ -4,7 +4,7 @@
 use std::alloc::System;
 
 use edge_rcnn::calibrate::{Calibrator, Method};
-use edge_rcnn::detector::{Detector, DetectorOptions};
+use edge_rcnn::detector::{Detector, DetectorOptions, Precision};
 use edge_rcnn::frame::Picture;
 use edge_rcnn::model::arch::{ZF, ZF_PLAIN};
 use edge_rcnn::model::{Bundle, Manifest, StorageType, Weights};
@@ -33,7 +33,9 @@ fn a_frame_in_8_bits_takes_memory_only_for_its_detections() {
         calibrator.see(&picture(120, 90)).unwrap();
         let int8 = calibrator.quantized(&real, Method::MinMax, false, "none").unwrap();
 
-        let options = DetectorOptions { threads: Some(2), min_score: Some(0.01), ..DetectorOptions::default() };
+        let precision = Precision::Int8;
+        let options =
+            DetectorOptions { threads: Some(2), min_score: Some(0.01), precision, ..DetectorOptions::default() };
         let mut detector = Detector::new(int8, options).unwrap();
         let pictures = [picture(200, 150), picture(96, 160)];
         let mut found = 0;

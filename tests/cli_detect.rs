@@ -285,7 +285,9 @@ fn filters_limit_what_is_reported_and_the_same_picture_gives_the_same_answer() {
 #[test]
 fn kernels_can_be_chosen_all_find_the_same_and_those_not_there_are_named() {
     let dir = folder(&[("a.png", bytes(pattern(90, 60), ImageFormat::Png))]);
-    let with = |kernels: &str| detect(dir.path(), &["a.png", "-v", "--min-score", "0.01", "--kernels", kernels]);
+    // In real numbers: integers would differ from the engine's, and stand under tests of their own.
+    let flags = ["a.png", "-v", "--min-score", "0.01", "--precision", "f32", "--kernels"];
+    let with = |kernels: &str| detect(dir.path(), &[&flags[..], &[kernels]].concat());
     let found = |output: &Output| match lines(output).remove(0) {
         Line::Image { detections, .. } => detections,
         Line::Error { message, .. } => panic!("{message}"),

@@ -4,7 +4,7 @@
 use std::io::Cursor;
 use std::path::Path;
 
-use edge_rcnn::detector::{Detection, Detector, DetectorOptions};
+use edge_rcnn::detector::{Detection, Detector, DetectorOptions, Precision};
 use edge_rcnn::frame::{Layout, Picture, PixelFormat, to_picture};
 use edge_rcnn::model::Bundle;
 use image::RgbImage;
@@ -76,7 +76,10 @@ struct Eye(Detector);
 
 impl Eye {
     fn new() -> Self {
-        let options = DetectorOptions { short_side: Some(300), proposals: Some(100), ..DetectorOptions::default() };
+        // In real numbers, where a small difference of pixels stays small.
+        let precision = Precision::F32;
+        let options =
+            DetectorOptions { short_side: Some(300), proposals: Some(100), precision, ..DetectorOptions::default() };
         Self(Detector::new(Bundle::builtin().unwrap(), options).unwrap())
     }
 
