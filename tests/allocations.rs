@@ -12,6 +12,7 @@ use edge_rcnn::clock::SystemClock;
 use edge_rcnn::detector::{Detected, Detection, DetectorError};
 use edge_rcnn::frame::{Layout, Picture, PixelFormat};
 use edge_rcnn::pipeline::{Extras, Parts, Settings, run};
+use edge_rcnn::sink::preview::Listener;
 use edge_rcnn::sink::stream::{Hello, Model};
 use edge_rcnn::source::{Frame, Next, Source, SourceError, Stop};
 use edge_rcnn::watch::ladder::steps;
@@ -91,7 +92,8 @@ fn after_the_warm_up_a_frame_takes_no_memory() {
 
     let model = Model { name: String::new(), architecture: String::new(), sha256: String::new() };
     let (source, run_id) = (String::new(), String::new());
-    let hello = Hello { version: "0", run: run_id, model, labels, source, live: false, kernels: "", threads: 1 };
+    let hello =
+        Hello { version: "0", run: run_id, model, labels, source, live: false, kernels: "", threads: 1, preview: None };
     let lines = Arc::new(std::sync::Mutex::new(0u64));
     let parts = Parts {
         source: Box::new(Moving(0)),
@@ -99,7 +101,8 @@ fn after_the_warm_up_a_frame_takes_no_memory() {
         out: Box::new(Lines(Arc::clone(&lines))),
         clock: Arc::new(SystemClock),
         stop: Stop::default(),
-        extras: Extras::default(),
+        // At which nobody looks.
+        extras: Extras { preview: Some(Listener::bind(([127, 0, 0, 1], 0).into()).unwrap()), ..Extras::default() },
     };
     let settings = Settings { stats_every: Duration::from_secs(3600), only_detections: false };
     let summary = run(parts, hello, settings).unwrap();

@@ -461,7 +461,8 @@ fn run(
     let parts = Parts { source: Box::new(camera), watcher, out, clock, stop, extras };
     let model = Model { name: String::new(), architecture: String::new(), sha256: String::new() };
     let (run, source) = (String::new(), "camera".to_owned());
-    let hello = Hello { version: "0", run, model, labels: vec![], source, live: true, kernels: "", threads: 1 };
+    let hello =
+        Hello { version: "0", run, model, labels: vec![], source, live: true, kernels: "", threads: 1, preview: None };
     let settings = Settings { stats_every: Duration::from_secs(3600), only_detections: false };
     let end = pipeline::run(parts, hello, settings);
     (end, lines.all())

@@ -3,15 +3,18 @@
 mod build;
 mod from;
 pub mod layers;
+mod loading;
 mod watching;
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use edge_rcnn::clock::SystemClock;
 use edge_rcnn::pipeline::{self, Extras, Fresh, Parts, Reload, RunError};
 use edge_rcnn::service::Notifier;
+use edge_rcnn::sink::preview::Listener;
 use edge_rcnn::source::{Context, Stop};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
@@ -19,6 +22,7 @@ use super::Failure;
 use super::detector_args::DetectorArgs;
 use build::Builder;
 use layers::Layers;
+use loading::unless_stopped;
 
 /// Arguments of `run`. Each is a key of the configuration file too, with `_` for `-`.
 #[derive(Debug, Clone, clap::Args)]
@@ -51,20 +55,32 @@ pub struct Args {
 
 /// Runs the verb.
 pub fn run(_: Args) -> Result<(), Failure> {
+    let context = Context { clock: Arc::new(SystemClock), stop: Stop::default() };
+    let asked = listen(&context.stop)?;
     let notifier = Notifier::from_env();
     let layers = Layers::read(&std::env::args_os().collect::<Vec<_>>())?;
-    let context = Context { clock: Arc::new(SystemClock), stop: Stop::default() };
-    let source = from::open(&layers.args.from, &context)?;
-    let builder = Builder { live: source.live(), notifier: notifier.clone() };
-    let Fresh { watcher, face } = builder.build(&layers)?;
-    let hello = build::hello(&layers, &face, source.as_ref());
-    let asked = listen(&context.stop)?;
+    let preview = layers.args.watching.preview().map(preview).transpose()?;
+    let (loading, told) = (context.clone(), notifier.clone());
+    let load = move || {
+        let source = from::open(&layers.args.from, &loading)?;
+        let builder = Builder { live: source.live(), notifier: told };
+        let fresh = builder.build(&layers)?;
+        Ok((layers, source, builder, fresh))
+    };
+    let Some((layers, source, builder, fresh)) = unless_stopped(&context.stop, load)? else {
+        notifier.stopping();
+        log::info!("stopped while the model was being loaded");
+        return pipeline::stopped_early(io::stdout(), &context).map_err(Failure::output);
+    };
+    let Fresh { watcher, face } = fresh;
+    let mut hello = build::hello(&layers, &face, source.as_ref());
+    hello.preview = preview.as_ref().map(|listener| format!("http://{}/", listener.address()));
     let (model, kernels) = (&hello.model.name, hello.kernels);
     log::info!("{}: looking with {model} on {kernels} kernels; {}", hello.source, policy(hello.live));
 
     let snapshots = layers.args.watching.snapshots();
     let reload = Some(Reload { asked, load: Arc::new(move || again(&layers, &builder)) });
-    let extras = Extras { notifier, reload, snapshots };
+    let extras = Extras { notifier, reload, snapshots, preview };
     let (out, stop) = (Box::new(io::stdout()), context.stop.clone());
     let parts = Parts { source, watcher, out, clock: context.clock, stop, extras };
     let summary = match pipeline::run(parts, hello, face.settings) {
@@ -91,7 +107,23 @@ fn again(before: &Layers, builder: &Builder) -> Result<Fresh, String> {
     if let Some(key) = layers.first_difference(before, from::KEYS) {
         return Err(format!("{key} is another now, and a source cannot be exchanged while it runs; restart for that"));
     }
+    if let Some(key) = layers.first_difference(before, watching::KEYS) {
+        return Err(format!("{key} is another now, which cannot be changed while it runs; restart for that"));
+    }
     builder.build(&layers).map_err(Failure::message)
+}
+
+/// The address can be had, or nothing is started.
+fn preview(address: SocketAddr) -> Result<Listener, Failure> {
+    let listener = Listener::bind(address).map_err(Failure::config)?;
+    let address = listener.address();
+    log::info!("preview: http://{address}/");
+    if !listener.is_loopback() {
+        log::warn!(
+            "preview: {address} can be reached from other machines and asks for no password: whoever reaches it sees what the camera sees"
+        );
+    }
+    Ok(listener)
 }
 
 fn policy(live: bool) -> &'static str {

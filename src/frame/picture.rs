@@ -41,6 +41,12 @@ impl Picture {
         (bytes > 0 && bytes == rgb.len()).then_some(Self { width, height, rgb })
     }
 
+    /// Becomes the other picture. Takes memory only if it never held one as large.
+    pub fn copy_from(&mut self, other: &Self) {
+        (self.width, self.height) = (other.width, other.height);
+        self.rgb.clone_from(&other.rgb);
+    }
+
     /// Reads and decodes a file. The format is told from its content, not from its name.
     pub fn open(path: &Path) -> Result<Self, PictureError> {
         let read = |source| PictureError::Read { path: path.to_owned(), source };

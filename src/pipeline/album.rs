@@ -76,7 +76,7 @@ impl Album {
             return;
         }
         let mut copy = self.back.try_recv().unwrap_or_else(|_| Picture { width: 0, height: 0, rgb: Vec::new() });
-        copy.clone_from(picture);
+        copy.copy_from(picture);
         let shot = Shot { picture: copy, objects: watched.objects.clone(), names: self.names.clone(), at };
         if self.to.try_send(shot).is_ok() {
             self.last = Some(at);

@@ -40,6 +40,7 @@ pub(super) fn run(shared: &Shared, mut source: Box<dyn Source>, events: &Sender<
             }
             Ok(Next::Away(away)) => {
                 shared.ring.give_back(frame);
+                shared.preview.iter().for_each(|preview| preview.away(away.lost, &away.trouble.message));
                 // While the camera is away, nothing is lost by waiting for the reader.
                 if events.send(Event::Away(away)).is_err() {
                     return;

@@ -8,8 +8,9 @@ use super::output::{Event, Seen};
 use super::pulse::Stage;
 use super::{Shared, Taken};
 use crate::frame::{Picture, to_picture};
+use crate::sink::preview;
 use crate::source::Frame;
-use crate::watch::{Object, Watcher};
+use crate::watch::{Object, Watched, Watcher};
 
 /// Looks at frames until there are no more. `spent` gives back the memory of results that were written.
 pub(super) fn run(
@@ -27,12 +28,14 @@ pub(super) fn run(
         shared.drop_frames(&mut missed, Cause::Busy, replaced);
         if let Some(fresh) = shared.fresh.adopt(&mut watcher) {
             album.iter_mut().for_each(|album| album.rename(&fresh.names));
+            shared.preview.iter().for_each(|preview| preview.rename(&fresh.model.name, fresh.kernels, &fresh.names));
             let _ = events.send(Event::Adopted(fresh));
         }
         let objects = spent.try_recv().unwrap_or_default();
         let going_on = match look_at(shared, &frame, &mut picture, &mut watcher, objects) {
             Ok(seen) => {
                 album.iter_mut().for_each(|album| album.consider(&picture, &seen.watched, seen.captured));
+                shared.show(&picture, &seen);
                 deliver(shared, seen, &mut missed, events)
             }
             Err((cause, message)) => {
@@ -102,6 +105,20 @@ impl Shared {
     fn take(&self) -> Option<Taken> {
         self.pulse.enter(Stage::Wait, 0);
         self.ring.take()
+    }
+
+    /// Shows a frame to whoever looks at the preview.
+    fn show(&self, picture: &Picture, seen: &Seen) {
+        let Some(preview) = &self.preview else { return };
+        let (Watched { objects, detected, gated, budget }, (total, dropped)) = (&seen.watched, self.counts.read());
+        let (captured, finished, size) = (seen.captured, seen.finished, (seen.width, seen.height));
+        let (scale, proposals, budget, gated) = (seen.scale(), detected.proposals, *budget, *gated);
+        let dropped = &dropped.named();
+        preview.frame(
+            picture,
+            objects,
+            &preview::Frame { captured, finished, size, scale, proposals, budget, gated, total, dropped },
+        );
     }
 
     /// Counts dropped frames, for the next frame's line and for the whole run.

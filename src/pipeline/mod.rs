@@ -34,13 +34,14 @@ use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use crate::clock::Clock;
 use crate::service::Notifier;
+use crate::sink::preview::{Listener, Preview};
 use crate::sink::stream::{Hello, Names};
 use crate::source::{Source, SourceError, Stop};
 use crate::watch::Watcher;
 
 pub use album::Snapshots;
 pub use counts::{Cause, Drops};
-pub use output::Settings;
+pub use output::{Settings, stopped_early};
 pub use reload::{Face, Fresh, Reload};
 pub use ring::{Ring, Taken};
 
@@ -84,6 +85,8 @@ pub struct Extras {
     pub reload: Option<Reload>,
     /// Where pictures of events go.
     pub snapshots: Option<Snapshots>,
+    /// Where people may look.
+    pub preview: Option<Listener>,
 }
 
 /// How a run ended and what came of it.
@@ -133,6 +136,7 @@ struct Shared {
     pulse: Pulse,
     fresh: Waiting,
     notifier: Notifier,
+    preview: Option<Preview>,
     failure: Mutex<Option<Failure>>,
 }
 
@@ -177,14 +181,16 @@ pub fn run(parts: Parts, hello: Hello, settings: Settings) -> Result<Summary, Ru
     let Parts { source, watcher, out, clock, stop, extras } = parts;
     let (live, endless, patient) = (source.live(), source.endless(), source.patient());
     let (ring, notifier) = (Ring::new(live), extras.notifier);
+    let names = Names { labels: hello.labels.clone(), zones: watcher.zone_names() };
+    let show = |listener| Preview::start(listener, &hello, names.clone(), Arc::clone(&clock)).map_err(RunError::Thread);
+    let preview = extras.preview.map(show).transpose()?;
     let (counts, pulse, fresh, failure) = Default::default();
-    let shared = Shared { ring, counts, clock, stop, live, endless, patient, pulse, fresh, notifier, failure };
+    let shared = Shared { ring, counts, clock, stop, live, endless, patient, pulse, fresh, notifier, preview, failure };
     let shared = Arc::new(shared);
 
     let (events, results) = bounded(RESULTS);
     let (give_back, spent) = bounded(RESULTS + 2);
     let (finished, end) = bounded(1);
-    let names = Names { labels: hello.labels.clone(), zones: watcher.zone_names() };
     let album = extras.snapshots.map(|wanted| Album::start(wanted, names.clone(), &events)).transpose()?;
     let mut output = Output::new(out, &hello, names, settings, Arc::clone(&shared), give_back)?;
     shared.notifier.ready(&format!("waiting for {}", hello.source));
@@ -197,7 +203,10 @@ pub fn run(parts: Parts, hello: Hello, settings: Settings) -> Result<Summary, Ru
     };
     spawn("inference", &shared, over, move |shared| inference::run(shared, watcher, album, &events, &spent))?;
     spawn("output", &shared, |shared| shared.ring.close(), move |_| drop(finished.send(output.run(&results))))?;
-    let summary = wait(&shared, &end, &impatient, &Reloader::new(extras.reload))?;
+    let summary = wait(&shared, &end, &impatient, &Reloader::new(extras.reload));
+    // Capture may still hold what is shared.
+    shared.preview.iter().for_each(Preview::close);
+    let summary = summary?;
     shared.failure().map_or(Ok(summary), |failure| Err(failure.into()))
 }
 

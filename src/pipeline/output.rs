@@ -18,7 +18,7 @@ use crate::sink::stream::{
     AwayLine, ByeLine, CameraLine, FrameLine, Hello, Names, StatsLine, StreamLines, StreamingLine,
 };
 use crate::source::camera::{Away, Granted};
-use crate::source::{Frame, Stamp};
+use crate::source::{Context, Frame, Stamp};
 use crate::watch::{Object, Watched};
 
 /// Messages about an endless source are at least so far apart.
@@ -81,6 +81,11 @@ impl Seen {
             watched,
             ..Self::default()
         }
+    }
+
+    /// Network input pixels per frame pixel.
+    pub fn scale(&self) -> f64 {
+        self.watched.detected.input.1 as f64 / self.width as f64
     }
 }
 
@@ -204,7 +209,7 @@ impl Output {
             height: seen.height,
             latency_ms,
             stage_ms: &self.stages,
-            scale: watched.detected.input.1 as f64 / seen.width as f64,
+            scale: seen.scale(),
             proposals: watched.detected.proposals,
             budget: watched.budget,
             gated: watched.gated,
@@ -301,6 +306,13 @@ impl Output {
         self.lines.bye(self.shared.clock.now(), &bye)?;
         Ok(Summary { captured, frames: self.frames, dropped })
     }
+}
+
+/// The stream of a run that was stopped before it could begin: `bye`.
+pub fn stopped_early(out: impl Write, context: &Context) -> io::Result<()> {
+    let (reason, dropped) = (context.stop.signal().map_or("end", signal_name), Drops::default().named());
+    let bye = ByeLine { reason, captured: 0, frames: 0, gated: 0, dropped: &dropped, times_corrected: 0 };
+    StreamLines::new(out).bye(context.clock.now(), &bye)
 }
 
 /// True for the same opening of the same camera, and for no camera at all.

@@ -51,7 +51,7 @@ fn context() -> Context {
 fn hello() -> Hello {
     let model = Model { name: String::new(), architecture: String::new(), sha256: String::new() };
     let (run, source) = (String::new(), String::new());
-    Hello { version: "0", run, model, labels: vec![], source, live: true, kernels: "", threads: 1 }
+    Hello { version: "0", run, model, labels: vec![], source, live: true, kernels: "", threads: 1, preview: None }
 }
 
 const SETTINGS: Settings = Settings { stats_every: Duration::from_secs(60), only_detections: false };

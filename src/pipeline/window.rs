@@ -1,5 +1,7 @@
 //! Latencies of the last while, and their percentiles.
 
+use crate::sink::percentiles::percentiles;
+
 /// So many frames are remembered; more than this in one window replace the oldest.
 const MOST: usize = 4096;
 
@@ -27,11 +29,7 @@ impl Window {
 
     /// The percentiles, and an empty window again; none without frames.
     pub fn close(&mut self) -> Option<[(&'static str, f64); 3]> {
-        self.values.sort_unstable_by(f64::total_cmp);
-        // Nearest rank: the smallest value that so many per cent do not exceed.
-        let rank = |percent: usize| (self.values.len() * percent).div_ceil(100).max(1) - 1;
-        let at = |percent| self.values.get(rank(percent)).copied();
-        let all = at(50).zip(at(95)).zip(at(99)).map(|((a, b), c)| [("p50", a), ("p95", b), ("p99", c)]);
+        let all = percentiles(&mut self.values);
         self.values.clear();
         self.next = 0;
         all

@@ -162,19 +162,26 @@ impl Kind {
     }
 }
 
+/// The picture as a JPEG of a quality of 1 to 100.
+pub fn jpeg(picture: &Picture, quality: u8, out: &mut impl Write) -> Result<(), ImageError> {
+    let (width, height) = sides(picture)?;
+    JpegEncoder::new_with_quality(out, quality).write_image(&picture.rgb, width, height, ExtendedColorType::Rgb8)
+}
+
 fn encode(picture: &Picture, kind: Kind, out: &mut impl Write) -> Result<(), ImageError> {
-    let too_large = |_| ImageError::IoError(io::Error::other("the picture is too large for this format"));
-    let width = u32::try_from(picture.width).map_err(too_large)?;
-    let height = u32::try_from(picture.height).map_err(too_large)?;
     match kind {
-        Kind::Jpeg => JpegEncoder::new_with_quality(out, JPEG_QUALITY).write_image(
-            &picture.rgb,
-            width,
-            height,
-            ExtendedColorType::Rgb8,
-        ),
-        Kind::Png => PngEncoder::new(out).write_image(&picture.rgb, width, height, ExtendedColorType::Rgb8),
+        Kind::Jpeg => jpeg(picture, JPEG_QUALITY, out),
+        Kind::Png => {
+            let (width, height) = sides(picture)?;
+            PngEncoder::new(out).write_image(&picture.rgb, width, height, ExtendedColorType::Rgb8)
+        }
     }
+}
+
+/// Width and height as the encoders want them.
+fn sides(picture: &Picture) -> Result<(u32, u32), ImageError> {
+    let too_large = |_| ImageError::IoError(io::Error::other("the picture is too large for this format"));
+    Ok((u32::try_from(picture.width).map_err(too_large)?, u32::try_from(picture.height).map_err(too_large)?))
 }
 
 #[cfg(test)]

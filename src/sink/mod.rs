@@ -4,6 +4,8 @@ pub mod annotate;
 mod canvas;
 pub mod json;
 mod palette;
+pub mod percentiles;
+pub mod preview;
 mod schema;
 pub mod snapshots;
 pub mod stream;

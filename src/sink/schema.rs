@@ -28,7 +28,7 @@ mod tests {
         let schema: Value = serde_json::from_str(JSON_SCHEMA).unwrap();
         let common = ["type", "t", "t_mono_us"];
         for kind in ["hello", "status", "frame", "stats", "error", "bye", "image"] {
-            let module = if kind == "image" { include_str!("json.rs") } else { include_str!("stream.rs") };
+            let module = if kind == "image" { include_str!("json.rs") } else { include_str!("stream/mod.rs") };
             let text = documented(module, kind);
             for field in schema["$defs"][kind]["properties"].as_object().unwrap().keys() {
                 // The path of an error is detect's.
@@ -37,7 +37,7 @@ mod tests {
             }
         }
         for field in schema["$defs"]["detection"]["properties"].as_object().unwrap().keys() {
-            let text = documented(include_str!("stream.rs"), "frame");
+            let text = documented(include_str!("stream/mod.rs"), "frame");
             assert!(text.contains(&format!("{field}`")), "detections[].{field} is not documented");
         }
     }

@@ -23,6 +23,9 @@ use super::watching::{BudgetArg, PAPER_BUDGET};
 /// Asked of the service manager before each thing that may take long.
 const MORE_TIME: Duration = Duration::from_secs(60);
 
+/// Pixels of the side of a drawn frame, at least.
+const SMALLEST_DRAWN: usize = 16;
+
 /// What does not depend on settings.
 pub struct Builder {
     /// Whether the source is live: those have a budget unless told otherwise.
@@ -106,6 +109,7 @@ pub fn hello(layers: &Layers, face: &Face, source: &dyn Source) -> Hello {
         live: source.live(),
         kernels: face.kernels,
         threads: layers.args.detector.threads.filter(|n| *n > 0).unwrap_or(cores),
+        preview: None,
     }
 }
 
@@ -119,7 +123,8 @@ fn describe(bundle: &Bundle) -> Result<Model, Failure> {
 fn drawn((width, height): (usize, usize)) -> Result<Picture, Failure> {
     let context = Context { clock: std::sync::Arc::new(SystemClock), stop: Stop::default() };
     let (mut frame, mut picture) = (Frame::default(), Picture { width: 0, height: 0, rgb: Vec::new() });
-    let source = Synthetic::new(width, height, 30.0, context);
+    // Frames of a pipe may be smaller than what can be drawn.
+    let source = Synthetic::new(width.max(SMALLEST_DRAWN), height.max(SMALLEST_DRAWN), 30.0, context);
     source.and_then(|mut source| source.next(&mut frame)).map_err(from::failure)?;
     to_picture(frame.layout, &frame.bytes, &mut picture).map_err(Failure::runtime)?;
     Ok(picture)

@@ -1,5 +1,6 @@
 //! Options of `run` around the detector: what is reported, how long a frame may take, what else is done with it.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -13,6 +14,9 @@ const MIN_SCORE: f32 = 0.5;
 
 /// The paper's time for a frame (Faster R-CNN, table 5: ZF, 17 frames a second).
 pub const PAPER_BUDGET: Duration = Duration::from_millis(59);
+
+/// Keys of the settings below that a run keeps for its life.
+pub const KEYS: &[&str] = &["snapshot_dir", "snapshot_every", "snapshot_max_mb", "preview"];
 
 /// What is reported and how.
 #[derive(Debug, Clone, clap::Args)]
@@ -49,12 +53,21 @@ pub struct Args {
     /// Space for all of them, in MB; the oldest go
     #[arg(long, value_name = "MB", default_value_t = 100)]
     snapshot_max_mb: u64,
+    /// Show the annotated pictures and how it goes on a page of this address, for a browser: 127.0.0.1:8080, or 8080 for
+    /// the same. There is no password: whoever can reach the address can look
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = address)]
+    preview: Option<SocketAddr>,
 }
 
 impl Args {
     /// What is said and when.
     pub fn settings(&self) -> Settings {
         Settings { stats_every: self.stats_every, only_detections: self.only_detections }
+    }
+
+    /// Where the page is to be.
+    pub fn preview(&self) -> Option<SocketAddr> {
+        self.preview
     }
 
     /// Which pictures are kept.
@@ -87,4 +100,47 @@ impl FromStr for BudgetArg {
 fn fraction(text: &str) -> Result<f32, String> {
     let value = text.parse().ok().filter(|v| (0.0..=1.0).contains(v));
     value.ok_or_else(|| "must be a number from 0 to 1".to_owned())
+}
+
+/// An address with its port; a port alone is one of this machine's own.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let text = text.trim();
+    let port = || text.parse().ok().map(|port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    let named = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
+    let whole = || named.as_deref().unwrap_or(text).parse().ok();
+    port().or_else(whole).ok_or_else(|| {
+        "give an address and a port like 127.0.0.1:8080 or [::1]:8080, 0.0.0.0:8080 for all networks, or a port alone".to_owned()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_this_machines_own_unless_it_says_otherwise() {
+        for (text, meant) in [
+            ("127.0.0.1:8080", "127.0.0.1:8080"),
+            ("8080", "127.0.0.1:8080"),
+            ("0", "127.0.0.1:0"),
+            ("localhost:81", "127.0.0.1:81"),
+            ("[::1]:8080", "[::1]:8080"),
+            ("0.0.0.0:8080", "0.0.0.0:8080"),
+        ] {
+            assert_eq!(address(text).map(|a| a.to_string()), Ok(meant.to_owned()));
+        }
+        for wrong in [
+            "",
+            ":8080",
+            "127.0.0.1",
+            "127.0.0.1:",
+            "127.0.0.1:99999",
+            "65536",
+            "camera:8080",
+            "::1:80x",
+            "http://127.0.0.1:80",
+        ] {
+            assert!(address(wrong).is_err(), "{wrong}");
+        }
+    }
 }

@@ -1,12 +1,14 @@
 #![allow(clippy::unwrap_used)]
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use super::*;
 use crate::boxes::Rect;
 use crate::detector::Detection;
-use crate::watch::Track;
 use crate::watch::budget::Reason;
+use crate::watch::{BudgetState, Object, Track};
 
 /// Everything a run may say, in the order of the documentation.
 fn everything() -> Vec<String> {
@@ -17,7 +19,17 @@ fn everything() -> Vec<String> {
     let labels = vec!["aeroplane".into(), "bicycle".into()];
     let run = "7f3a09c2".into();
     let (source, kernels) = ("synthetic".into(), "avx2");
-    let hello = Hello { version: "0.1.0", run, model, labels, source, live: true, kernels, threads: 4 };
+    let hello = Hello {
+        version: "0.1.0",
+        run,
+        model,
+        labels,
+        source,
+        live: true,
+        kernels,
+        threads: 4,
+        preview: Some("http://127.0.0.1:8080/".into()),
+    };
     lines.hello(now, &hello).unwrap();
     let (device, card, fourcc) = ("/dev/video0", "USB Camera", "YUYV".into());
     let camera = Some(CameraLine { device, card, fourcc, stride: 1280, fps: Some(30.0) });
@@ -105,11 +117,8 @@ fn fields(text: &str) -> Vec<String> {
 
 #[test]
 fn the_examples_of_the_documentation_have_the_fields_we_write_and_no_others() {
-    let examples: Vec<&str> = include_str!("stream.rs")
-        .lines()
-        .filter_map(|l| l.strip_prefix("//! "))
-        .filter(|l| l.starts_with('{'))
-        .collect();
+    let examples: Vec<&str> =
+        include_str!("mod.rs").lines().filter_map(|l| l.strip_prefix("//! ")).filter(|l| l.starts_with('{')).collect();
     let ours = everything();
     assert_eq!(ours.len(), examples.len());
     for (ours, example) in ours.iter().zip(examples) {

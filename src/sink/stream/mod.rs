@@ -13,7 +13,8 @@
 //! | `t` | string | time of day, RFC 3339 in UTC with milliseconds; on a `frame` the time of capture |
 //! | `t_mono_us` | integer | the same moment in microseconds on a clock that never jumps (`CLOCK_MONOTONIC`) |
 //!
-//! `hello`: once, first, before the source is read.
+//! `hello`: once, first, before the source is read. It is missing only if the run was stopped while the model was being loaded:
+//! then `bye` stands alone.
 //!
 //! | field | type | meaning |
 //! |---|---|---|
@@ -26,6 +27,7 @@
 //! | `live` | boolean | true: frames nobody has time for are dropped; false: each is looked at |
 //! | `kernels` | string | what the trunk is computed with: `scalar`, `avx2`, `avx512`, `neon`, `tract` |
 //! | `threads` | integer | the detector computes with |
+//! | `preview` | string, optional | with `--preview`: the address of the page |
 //!
 //! `status`: the source works or has changed: `streaming` comes before the first frame, before a frame of another size, and
 //! before the first frame after each opening of a camera; the others once for each change. Another kind, without `camera`
@@ -101,7 +103,7 @@
 //! | `captured`, `frames`, `gated`, `dropped`, `times_corrected` | | as in `stats`, over the whole run: captured = frames + the sum of dropped |
 //!
 //! ```json
-//! {"type":"hello","t":"2026-01-05T10:00:00.120Z","t_mono_us":8120000,"schema":"edge-rcnn/1","version":"0.1.0","run":"7f3a09c2","model":{"name":"zf-voc","architecture":"zf","sha256":"9c41"},"labels":["aeroplane","bicycle"],"source":"synthetic","live":true,"kernels":"avx2","threads":4}
+//! {"type":"hello","t":"2026-01-05T10:00:00.120Z","t_mono_us":8120000,"schema":"edge-rcnn/1","version":"0.1.0","run":"7f3a09c2","model":{"name":"zf-voc","architecture":"zf","sha256":"9c41"},"labels":["aeroplane","bicycle"],"source":"synthetic","live":true,"kernels":"avx2","threads":4,"preview":"http://127.0.0.1:8080/"}
 //! {"type":"status","t":"2026-01-05T10:00:00.131Z","t_mono_us":8131000,"camera":"streaming","width":640,"height":480,"format":"yuyv","device":"/dev/video0","card":"USB Camera","fourcc":"YUYV","stride":1280,"fps":30.0}
 //! {"type":"status","t":"2026-01-05T10:00:01.000Z","t_mono_us":9000000,"camera":"lost","reason":"ENODEV","message":"/dev/video0: no more frames: ENODEV: the camera is gone","retry_ms":1000}
 //! {"type":"frame","t":"2026-01-05T10:00:02.034Z","t_mono_us":10034121,"seq":57,"frame":9,"latency_ms":212.4,"stage_ms":{"wait":5.3,"decode":1.2,"trunk":141.9,"emit":0.3},"scale":1.25,"proposals":300,"budget":{"ms":59.0,"step":9,"of":10,"reason":"start"},"dropped":{"busy":5},"detections":[{"label":"person","class_id":15,"score":0.942,"box":[212.5,80.1,330.0,402.7],"track":4,"age":7,"zones":["door"]}]}
@@ -112,151 +114,23 @@
 //! {"type":"bye","t":"2026-01-05T10:00:12.000Z","t_mono_us":20000000,"schema":"edge-rcnn/1","reason":"sigterm","captured":360,"frames":56,"gated":1,"dropped":{"busy":303,"corrupt":1,"failed":0,"reader":0,"stop":0,"driver":0,"empty":0,"size":0,"not_jpeg":0,"cut_off":0}}
 //! ```
 
+mod lines;
+mod wire;
+
 use std::io::{self, Write};
-use std::path::Path;
-use std::time::Duration;
 
-use serde::{Serialize, Serializer};
-
-use super::json::{DetectionLine, Found, JsonLines, StageTimes, is_zero, rounded};
+use super::json::{JsonLines, StageTimes, rounded};
 use crate::clock::Moment;
-use crate::watch::{BudgetState, Object};
+
+pub use lines::{AwayLine, ByeLine, CameraLine, FrameLine, Hello, Model, Names, StatsLine, StreamingLine};
+pub(in crate::sink) use wire::{BudgetLine, Counted};
+use wire::{ByeBody, Detections, FrameBody, Line, NotThere, Occurred, Reloaded, Schema, StatsBody, Streaming, Trouble};
 
 /// Name and version of what is written here.
 pub const SCHEMA: &str = "edge-rcnn/1";
 
 /// Longest line. Journals split longer ones.
 const MAX_LINE: usize = 32 << 10;
-
-/// Who speaks.
-#[derive(Debug, Clone, Serialize)]
-#[allow(missing_docs, reason = "the tables above say it better")]
-pub struct Hello {
-    pub version: &'static str,
-    pub run: String,
-    pub model: Model,
-    pub labels: Vec<String>,
-    pub source: String,
-    pub live: bool,
-    pub kernels: &'static str,
-    pub threads: usize,
-}
-
-/// What the numbers in detections are called.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Names {
-    /// Of classes; that of `class_id` 1 comes first.
-    pub labels: Vec<String>,
-    /// Of zones, in the order of the bits of [`Object::zones`].
-    pub zones: Vec<String>,
-}
-
-impl Names {
-    /// An object with the name of its class; none for a class the model does not have.
-    pub fn found(&self, object: &Object) -> Found<'_> {
-        let d = &object.detection;
-        let label = d.class_id.checked_sub(1).and_then(|i| self.labels.get(i)).map_or("", String::as_str);
-        Found { label, class_id: d.class_id, score: d.score, rect: d.rect }
-    }
-}
-
-/// Which model.
-#[derive(Debug, Clone, Serialize)]
-#[allow(missing_docs, reason = "the tables above say it better")]
-pub struct Model {
-    pub name: String,
-    pub architecture: String,
-    pub sha256: String,
-}
-
-/// The source gives frames.
-#[derive(Debug, Clone)]
-#[allow(missing_docs, reason = "the tables above say it better")]
-pub struct StreamingLine<'a> {
-    pub width: usize,
-    pub height: usize,
-    pub format: &'a str,
-    pub camera: Option<CameraLine<'a>>,
-}
-
-/// What a camera's driver has granted.
-#[derive(Debug, Clone, Serialize)]
-#[allow(missing_docs, reason = "the tables above say it better")]
-pub struct CameraLine<'a> {
-    pub device: &'a str,
-    pub card: &'a str,
-    pub fourcc: String,
-    pub stride: usize,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub fps: Option<f64>,
-}
-
-/// The camera is not there.
-#[derive(Debug, Clone, Copy)]
-#[allow(missing_docs, reason = "the tables above say it better")]
-pub struct AwayLine<'a> {
-    pub lost: bool,
-    pub reason: &'a str,
-    pub message: &'a str,
-    pub retry: Duration,
-}
-
-/// A frame that was looked at.
-#[derive(Debug, Clone, Copy)]
-#[allow(missing_docs, reason = "the tables above say it better")]
-pub struct FrameLine<'a> {
-    pub captured: Moment,
-    pub ts_src: Option<&'a str>,
-    pub seq: u64,
-    pub frame: u64,
-    pub path: Option<&'a Path>,
-    pub width: usize,
-    pub height: usize,
-    pub latency_ms: f64,
-    pub stage_ms: &'a [(&'a str, f64)],
-    pub scale: f64,
-    pub proposals: usize,
-    pub budget: Option<BudgetState>,
-    pub gated: bool,
-    pub dropped: &'a [(&'a str, u64)],
-    pub objects: &'a [Object],
-    pub names: &'a Names,
-    pub omitted: usize,
-}
-
-/// How it went for a while.
-#[derive(Debug, Clone, Copy)]
-#[allow(missing_docs, reason = "the tables above say it better")]
-pub struct StatsLine<'a> {
-    pub window_ms: f64,
-    pub captured: u64,
-    pub frames: u64,
-    pub gated: u64,
-    pub latency_ms: Option<[(&'static str, f64); 3]>,
-    pub dropped: &'a [(&'a str, u64)],
-    pub times_corrected: u64,
-    pub rss_mb: Option<f64>,
-    pub temp_c: Option<f64>,
-}
-
-impl StatsLine<'_> {
-    /// Frames looked at per second.
-    pub fn fps(&self) -> f64 {
-        self.frames as f64 * 1e3 / self.window_ms.max(1.0)
-    }
-}
-
-/// How it went altogether.
-#[derive(Debug, Clone, Copy)]
-#[allow(missing_docs, reason = "the tables above say it better")]
-pub struct ByeLine<'a> {
-    pub reason: &'a str,
-    pub captured: u64,
-    pub frames: u64,
-    pub gated: u64,
-    pub dropped: &'a [(&'a str, u64)],
-    pub times_corrected: u64,
-}
 
 /// Writes the stream.
 #[derive(Debug)]
@@ -358,222 +232,5 @@ impl<W: Write> StreamLines<W> {
     }
 }
 
-/// What every object starts with.
-#[derive(Serialize)]
-struct Line<T> {
-    #[serde(rename = "type")]
-    kind: &'static str,
-    t: TimeOfDay,
-    t_mono_us: u64,
-    #[serde(flatten)]
-    body: T,
-}
-
-impl<T> Line<T> {
-    fn new(kind: &'static str, at: Moment, body: T) -> Self {
-        Self { kind, t: TimeOfDay(at), t_mono_us: at.mono_us(), body }
-    }
-}
-
-/// As [`Moment::rfc3339`], without memory of its own.
-struct TimeOfDay(Moment);
-
-impl Serialize for TimeOfDay {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&self.0.display())
-    }
-}
-
-#[derive(Serialize)]
-struct Schema<T> {
-    schema: &'static str,
-    #[serde(flatten)]
-    rest: T,
-}
-
-#[derive(Serialize)]
-struct Streaming<'a> {
-    camera: &'static str,
-    width: usize,
-    height: usize,
-    format: &'a str,
-    #[serde(flatten)]
-    granted: Option<CameraLine<'a>>,
-}
-
-#[derive(Serialize)]
-struct NotThere<'a> {
-    camera: &'static str,
-    reason: &'a str,
-    message: &'a str,
-    retry_ms: u64,
-}
-
-#[derive(Serialize)]
-struct Reloaded<'a> {
-    reloaded: bool,
-    model: &'a Model,
-    labels: &'a [String],
-}
-
-#[derive(Serialize)]
-struct FrameBody<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ts_src: Option<&'a str>,
-    seq: u64,
-    frame: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    path: Option<std::borrow::Cow<'a, str>>,
-    latency_ms: f64,
-    stage_ms: StageTimes<'a>,
-    scale: f64,
-    proposals: usize,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    budget: Option<BudgetLine>,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    gated: bool,
-    #[serde(skip_serializing_if = "Occurred::is_empty")]
-    dropped: Occurred<'a>,
-    detections: &'a Detections<'a>,
-    #[serde(skip_serializing_if = "is_zero")]
-    omitted: usize,
-}
-
-#[derive(Serialize)]
-struct BudgetLine {
-    ms: f64,
-    step: usize,
-    of: usize,
-    reason: &'static str,
-}
-
-impl From<BudgetState> for BudgetLine {
-    fn from(state: BudgetState) -> Self {
-        let BudgetState { limit_ms, step, of, reason } = state;
-        Self { ms: rounded(limit_ms, 2), step, of, reason: reason.name() }
-    }
-}
-
-/// The list of detections, put together while it is written.
-struct Detections<'a> {
-    frame: &'a FrameLine<'a>,
-    most: usize,
-}
-
-impl Detections<'_> {
-    /// The objects whose numbers are good.
-    fn good(&self) -> impl Iterator<Item = TrackedLine<'_>> {
-        let FrameLine { objects, names, width, height, .. } = *self.frame;
-        objects.iter().filter_map(move |object| {
-            let detection = DetectionLine::new(&names.found(object), width, height)?;
-            let (track, age) = (object.track.map(|t| t.id), object.track.map(|t| t.age));
-            Some(TrackedLine { detection, track, age, zones: ZoneNames { bits: object.zones, names } })
-        })
-    }
-}
-
-impl Serialize for Detections<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.good().take(self.most))
-    }
-}
-
-#[derive(Serialize)]
-struct TrackedLine<'a> {
-    #[serde(flatten)]
-    detection: DetectionLine<'a>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    track: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    age: Option<u64>,
-    #[serde(skip_serializing_if = "ZoneNames::is_empty")]
-    zones: ZoneNames<'a>,
-}
-
-/// The zones of an object by name.
-struct ZoneNames<'a> {
-    bits: u64,
-    names: &'a Names,
-}
-
-impl ZoneNames<'_> {
-    fn is_empty(&self) -> bool {
-        self.bits == 0
-    }
-}
-
-impl Serialize for ZoneNames<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let zones = self.names.zones.iter().enumerate();
-        serializer.collect_seq(zones.filter(|(i, _)| self.bits >> i & 1 == 1).map(|(_, name)| name))
-    }
-}
-
-#[derive(Serialize)]
-struct StatsBody<'a> {
-    window_ms: f64,
-    captured: u64,
-    frames: u64,
-    #[serde(skip_serializing_if = "none")]
-    gated: u64,
-    fps: f64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    latency_ms: Option<StageTimes<'a>>,
-    dropped: Counted<'a>,
-    #[serde(skip_serializing_if = "is_zero")]
-    times_corrected: usize,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    rss_mb: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    temp_c: Option<f64>,
-}
-
-#[derive(Serialize)]
-struct Trouble<'a> {
-    message: &'a str,
-}
-
-#[derive(Serialize)]
-struct ByeBody<'a> {
-    reason: &'a str,
-    captured: u64,
-    frames: u64,
-    #[serde(skip_serializing_if = "none")]
-    gated: u64,
-    dropped: Counted<'a>,
-    #[serde(skip_serializing_if = "is_zero")]
-    times_corrected: usize,
-}
-
-/// `serde` wants a reference here.
-fn none(n: &u64) -> bool {
-    *n == 0
-}
-
-/// Causes and how often, without those that did not occur.
-struct Occurred<'a>(&'a [(&'a str, u64)]);
-
-impl Occurred<'_> {
-    fn is_empty(&self) -> bool {
-        self.0.iter().all(|(_, n)| *n == 0)
-    }
-}
-
-impl Serialize for Occurred<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().copied().filter(|(_, n)| *n > 0))
-    }
-}
-
-/// Causes and how often.
-struct Counted<'a>(&'a [(&'a str, u64)]);
-
-impl Serialize for Counted<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().copied())
-    }
-}
-
 #[cfg(test)]
-#[path = "stream_tests.rs"]
 mod tests;
