@@ -28,7 +28,7 @@ impl Managed {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("notify");
         let socket = UnixDatagram::bind(&path).unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(180))).unwrap();
         let mut command = command(args);
         command.env("NOTIFY_SOCKET", &path);
         watchdog.map(|time| command.env("WATCHDOG_USEC", time.as_micros().to_string()));
@@ -83,6 +83,21 @@ fn a_service_manager_hears_of_loading_readiness_life_reloading_and_the_end() {
     managed.run.signal("TERM");
     managed.until("STOPPING");
     assert_eq!(managed.run.until("bye")["reason"], "sigterm");
+    let (code, log, took) = managed.run.end();
+    assert!(code == 0 && took < Duration::from_secs(2), "{took:?}: {log}");
+}
+
+#[test]
+fn case_24_sigterm_while_the_model_is_being_loaded_ends_the_run_with_bye_alone() {
+    let mut managed = Managed::start(&["--source", "synthetic", "--scale", "600", "--proposals", "300"], None);
+    let (loading, _) = managed.until("EXTEND_TIMEOUT_USEC");
+    assert!(loading.contains("STATUS=loading"), "{loading}");
+    managed.run.signal("TERM");
+    managed.until("STOPPING");
+    let bye = managed.run.next();
+    assert_eq!((&bye["type"], &bye["schema"]), (&"bye".into(), &"edge-rcnn/1".into()));
+    assert_eq!((&bye["reason"], &bye["captured"], &bye["frames"]), (&"sigterm".into(), &0.into(), &0.into()));
+    assert!(managed.run.lines.next().is_none());
     let (code, log, took) = managed.run.end();
     assert!(code == 0 && took < Duration::from_secs(2), "{took:?}: {log}");
 }
