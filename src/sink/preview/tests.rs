@@ -10,6 +10,9 @@ use crate::clock::{Moment, SystemClock};
 use crate::detector::Detection;
 use crate::sink::stream::Model;
 
+/// Of a client. Drawing has low priority, so a busy machine may keep it waiting.
+const PATIENCE: Duration = Duration::from_secs(120);
+
 fn start() -> Preview {
     let model = Model { name: "zf".into(), architecture: "zf".into(), sha256: String::new() };
     let (run, source, labels) = (String::new(), "a test".into(), vec!["cat".to_owned()]);
@@ -53,7 +56,7 @@ fn give(preview: &Preview, picture: &Picture) -> Duration {
 /// A viewer of the stream that has read the head of the answer.
 fn viewer(preview: &Preview) -> BufReader<TcpStream> {
     let mut stream = TcpStream::connect(preview.address).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.write_all(b"GET /stream HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
     let mut stream = BufReader::new(stream);
     assert!(field(&mut stream, "HTTP/1.1 ").starts_with("200"));
@@ -168,7 +171,7 @@ fn the_end_of_the_run_ends_every_connection() {
     let preview = start();
     let mut watching = viewer(&preview);
     let mut silent = TcpStream::connect(preview.address).unwrap();
-    silent.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    silent.set_read_timeout(Some(PATIENCE)).unwrap();
     let address = preview.address;
     drop(preview);
     let started = Instant::now();
