@@ -58,7 +58,7 @@ if [ "${1:-}" = --record ]; then
     {
         echo "# Last run of tests/systemd/run.sh"
         echo
-        echo "$(date -u +%Y-%m-%d), commit $(git -C "$root" rev-parse --short HEAD), $(head -n 1 "$work/version.txt" 2>/dev/null || grep -m 1 '^systemd ' "$work/result.txt")."
+        echo "$(date -u +%Y-%m-%d), commit $(git -C "$root" rev-parse --short HEAD), $(grep -m 1 '^systemd ' "$work/result.txt")."
         echo
         echo '```'
         grep -E '^(ok|FAILED) ' "$work/result.txt"
