@@ -16,7 +16,7 @@ cargo run --release -- calibrate \
     --model models/zf-voc \
     --images calibration/voc2007-train-200.sha256 --root "$voc" \
     --score-on "voc:$voc" --score-split val --score-limit 500 \
-    --method mse --max-drop 0.5 \
+    --method mse,min-max,percentile:99.99 --bias-correction --max-drop 0.5 \
     --write-ranges calibration/ranges.json \
     --json --out "$out" >"$said"
 cat "$said"
