@@ -19,7 +19,8 @@ use fc::{Stack, Work};
 
 pub use int8::QuantHead;
 pub use postprocess::{
-    BoxNormalisation, Detection, PictureSize, PostParams, PostScratch, Postprocessed, postprocess, postprocess_with,
+    BoxNormalisation, Detection, HeadOutput, PictureSize, PostParams, PostScratch, Postprocessed, postprocess,
+    postprocess_with,
 };
 pub use roi_pool::{MapView, RoiPooler, pool_cells, roi_pool};
 
@@ -40,19 +41,6 @@ struct Scratch {
     six: Batch,
     seven: Batch,
     last: Batch,
-}
-
-/// What the head says about each pooled RoI.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct HeadOutput {
-    /// Number of RoIs.
-    pub rois: usize,
-    /// K+1: the classes and the background, which comes first.
-    pub outputs: usize,
-    /// `rois`×`outputs` probabilities.
-    pub scores: Vec<f32>,
-    /// `rois`×`outputs`×4 deltas, as the layer gives them.
-    pub deltas: Vec<f32>,
 }
 
 /// Why a head cannot be built or run.

@@ -7,9 +7,21 @@
 //!
 //! The result is sorted by falling score, then box (x1, y1, x2, y2), then class, so equal input gives equal output.
 
-use super::HeadOutput;
 use crate::boxes::{BBox, Rect, Suppressor, delta};
 use std::cmp::Ordering;
+
+/// What the head says about each pooled RoI.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct HeadOutput {
+    /// Number of RoIs.
+    pub rois: usize,
+    /// K+1: the classes and the background, which comes first.
+    pub outputs: usize,
+    /// `rois`×`outputs` probabilities.
+    pub scores: Vec<f32>,
+    /// `rois`×`outputs`×4 deltas, as the layer gives them.
+    pub deltas: Vec<f32>,
+}
 
 /// An object found.
 #[derive(Debug, Clone, Copy, PartialEq)]
