@@ -6,7 +6,7 @@
 //! ```
 //!
 //! ENGINE is `edge-rcnn`, or `tract`: the graph engine alone, on the bundle's ONNX files. PART is `trunk` (INPUT holds
-//! 3·600·1000 numbers, f32), `head` (300·9216 numbers) or `frame` (a picture). After a warm-up the outputs lie in OUT, a line of
+//! 3·600·1000 numbers, f32), `head` (300·9216 numbers) or `frame` (a picture). KERNELS may be `bf16`, for the head. After a warm-up the outputs lie in OUT, a line of
 //! JSON says that all is ready, and each line `run` on standard input is answered by a line with a number.
 
 use std::error::Error;
@@ -15,10 +15,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use edge_rcnn::detector::{Detector, DetectorOptions};
+use edge_rcnn::detector::{Detector, DetectorOptions, Precision};
 use edge_rcnn::frame::{Blob, Picture, Pixels};
 use edge_rcnn::head::{Head, HeadOutput, QuantHead};
-use edge_rcnn::kernels::{Kernels, Team, int8::Dot};
+use edge_rcnn::kernels::{Bf16, Kernels, Team, int8::Dot};
 use edge_rcnn::model::Bundle;
 use edge_rcnn::trunk::{QuantTrunk, Trunk};
 use tract_onnx::prelude::*;
@@ -84,7 +84,10 @@ fn main() -> Result<()> {
 /// This program, as its detector runs it.
 fn ours(args: &Args) -> Result<(Run, String)> {
     let team = Team::new(args.threads)?;
-    let kernels = match args.kernels.as_deref() {
+    let bf16 = args.kernels.as_deref() == Some("bf16");
+    let products = if bf16 { Some(Bf16::fast().ok_or("this processor has no bf16")?) } else { None };
+    let asked = args.kernels.as_deref().filter(|_| !bf16);
+    let kernels = match asked {
         Some(name) => Kernels::by_name(name).ok_or_else(|| format!("{name}: this processor has no such kernels"))?,
         None => Kernels::best(),
     };
@@ -114,13 +117,13 @@ fn ours(args: &Args) -> Result<(Run, String)> {
         }
         ("head", None) => {
             let (pooled, weights) = (floats(&args.input)?, args.bundle.head_weights()?);
-            let mut head = team.install(|| Head::with_kernels(weights, kernels, 1))?;
+            let mut head = team.install(|| Head::with_precision(weights, kernels, 1, products))?;
             let mut out = HeadOutput::default();
             let run = move |wanted| {
                 team.install(|| head.run_into(&pooled, ROIS, &mut out))?;
                 Ok(of_head(wanted, &out))
             };
-            (Box::new(run), kernels.name().into())
+            (Box::new(run), if bf16 { "bf16".into() } else { kernels.name().into() })
         }
         ("head", Some(numbers)) => {
             let pooled = floats(&args.input)?;
@@ -136,7 +139,8 @@ fn ours(args: &Args) -> Result<(Run, String)> {
             let picture = Picture::open(&args.input)?;
             let options = DetectorOptions {
                 threads: Some(args.threads),
-                kernels: args.kernels.clone(),
+                kernels: asked.map(String::from),
+                precision: if bf16 { Precision::Bf16 } else { Precision::Auto },
                 min_score: Some(0.05),
                 ..DetectorOptions::default()
             };

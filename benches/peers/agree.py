@@ -13,6 +13,8 @@ LIMITS = {"f32": 1e-4, "bf16": 3e-2, "int8": 3e-2}
 SCORES = {"f32": 0.02, "bf16": 0.05, "int8": 0.05}
 OVERLAP = 0.9
 SURE = 0.3
+# Of the models of this repository: 20 classes and the background.
+OUTPUTS = 21
 
 
 def compare(part, precision, reference, out, ours):
@@ -63,7 +65,7 @@ def detections(out):
     """Of probabilities and deltas: decoded, suppressed per class."""
     t = files.read_outputs("frame", out)
     rois = t["rois"].reshape(-1, 5)[:, 1:]
-    prob = t["cls_prob"].reshape(-1, t["cls_prob"].size // (t["bbox_pred"].size // 4) * 0 + 21)
+    prob = t["cls_prob"].reshape(-1, OUTPUTS)
     deltas = t["bbox_pred"].reshape(len(prob), -1, 4) * np.array([0.1, 0.1, 0.2, 0.2], np.float32)
     rois = rois[:len(prob)]
     w, h = rois[:, 2] - rois[:, 0] + 1, rois[:, 3] - rois[:, 1] + 1

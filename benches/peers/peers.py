@@ -117,10 +117,10 @@ def command(engine, part, precision, network, threads):
     return [sys.executable, "worker.py", engine, part, precision, bundle, data, "OUT", threads]
 
 
-def measure(name, network, threads, seconds, least):
+def measure(name, network, threads, seconds, least, without):
     """One part, all its engines in turns."""
     part, precision, peers = PARTS[name]
-    names = [OURS, *peers]
+    names = [OURS, *(p for p in peers if p not in without)]
     if precision == "bf16":
         # The reference, as an engine that is not measured.
         names.append("onnxruntime")
@@ -177,6 +177,7 @@ def main():
     m.add_argument("parts", nargs="+", choices=PARTS)
     m.add_argument("--threads", nargs="+", type=int, default=[1, 2])
     m.add_argument("--networks", nargs="+", help="of the trunk: zf, zf-plain")
+    m.add_argument("--without", nargs="+", default=[], help="engines to leave out")
     m.add_argument("--seconds", type=float, default=20, help="for the rounds of one part")
     m.add_argument("--least", type=int, default=5, help="rounds, however long they take")
     for verb in (m, verbs.add_parser("report")):
@@ -192,7 +193,7 @@ def main():
             for network in args.networks or NETWORKS[PARTS[name][0]]:
                 for threads in args.threads:
                     print(f"{name}, {network}, {threads} threads", flush=True)
-                    run = measure(name, network, threads, args.seconds, args.least)
+                    run = measure(name, network, threads, args.seconds, args.least, args.without)
                     run["at"], run["commit"] = time.strftime("%Y-%m-%d %H:%M"), known["machine"]["commit"]
                     same = lambda r: (r["part"], r["network"], r["threads"]) == (name, network, threads)
                     known["runs"] = [r for r in known["runs"] if not same(r)] + [run]
