@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+COPIES = pathlib.Path(__file__).resolve().parents[2] / "target" / "peers" / "copies"
 HEIGHT, WIDTH, ROIS, POOLED = 600, 1000, 300, 9216
 OUTPUTS = {
     "trunk": ["conv5", "rpn_cls_score", "rpn_bbox_pred"],
@@ -42,10 +43,20 @@ def onnx_file(bundle, part, precision):
     path = bundle / f"{part}.onnx"
     if precision != "int8" or part != "trunk":
         return path
-    copy = bundle / "trunk-pooled-in-8-bits.onnx"
-    if not copy.exists():
-        onnx.save(rounding_before_pooling(onnx.load(path)), copy)
-    return copy
+    return saved(rounding_before_pooling(onnx.load(path)), f"{bundle.name}-trunk-pooled-in-8-bits")
+
+
+def saved_by_onnx(path):
+    """The same file, written by the package onnx: rten does not read shapes in the packed form that our writer gives them."""
+    return saved(onnx.load(path), f"{path.parent.name}-{path.stem}-saved")
+
+
+def saved(model, name):
+    """A copy beside no bundle."""
+    COPIES.mkdir(parents=True, exist_ok=True)
+    path = COPIES / f"{name}.onnx"
+    onnx.save(model, path)
+    return path
 
 
 def rounding_before_pooling(model):

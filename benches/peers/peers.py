@@ -112,7 +112,7 @@ def command(engine, part, precision, network, threads):
         return [stopwatch, engine, part, bundle, data, "OUT", threads]
     if engine == "rten":
         shape = f"{files.ROIS}x{files.POOLED}" if part == "head" else f"1x3x{files.HEIGHT}x{files.WIDTH}"
-        onnx = files.onnx_file(bundle, part, precision)
+        onnx = files.saved_by_onnx(files.onnx_file(bundle, part, precision))
         return [WORK / "rten/release/peer-rten", onnx, data, shape, "OUT", threads]
     return [sys.executable, "worker.py", engine, part, precision, bundle, data, "OUT", threads]
 

@@ -29,9 +29,10 @@ def markdown(known, path):
     lines = [
         f"# Engines in turns, {path.stem}", "",
         f"{m['cpu']} (family/model {m['family_model']}), {m['cores']} cores, {', '.join(m['features'])}; Linux {m['kernel']}; Python {m['python']}.",
-        "Medians in milliseconds; rounds of one run of each engine. The ratio is ours over the fastest peer's: under 1 is faster.",
+        "Medians in milliseconds, the fastest run in brackets; a round is one run of each engine. The ratio is our median over the fastest peer's: under 1 is faster.",
         "Made by `benches/peers/peers.py`; what is compared how stands in [the README](../README.md).", "",
     ]
+    lines += [known["note"], ""] if "note" in known else []
     for (part, network), runs in groups(known).items():
         kind, precision = part.split("-")
         threads = sorted(runs)
@@ -44,7 +45,7 @@ def markdown(known, path):
             rows = [runs[t]["engines"].get(engine) for t in threads]
             row = next(r for r in rows if r)
             name = f"**{engine}** ({row['kernels']})" if engine == OURS else f"{engine} {row.get('version', '')}".strip()
-            cells = " | ".join("–" if r is None else f"{r['median_ms']:.1f}" for r in rows)
+            cells = " | ".join("–" if r is None else f"{r['median_ms']:.1f} ({r['fastest_ms']:.1f})" for r in rows)
             lines.append(f"| {name} | {cells} | {row['agreement']} |")
         ratios = []
         for t in threads:
