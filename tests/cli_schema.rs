@@ -54,7 +54,7 @@ fn every_line_of_real_runs_is_valid_and_has_no_field_that_the_schema_does_not_na
         all.extend(fast);
         [all, rest.to_vec()].concat().iter().map(|a| (*a).to_owned()).collect::<Vec<_>>()
     };
-    let runs = [with(&["run", "--stats-every", "0.05"], &["--source", folder]), with(&["detect"], &[folder])];
+    let runs = [with(&["run", "--stats-every", "0.01"], &["--source", folder]), with(&["detect"], &[folder])];
     let mut lines = Vec::new();
     for args in &runs {
         let args: Vec<&str> = args.iter().map(String::as_str).collect();

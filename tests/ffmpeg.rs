@@ -58,7 +58,7 @@ fn a_film_comes_through_ffmpeg_as_motion_jpeg_as_y4m_and_raw_and_shows_the_same(
     let Some(film) = film("a_film_comes_through_ffmpeg_as_motion_jpeg_as_y4m_and_raw_and_shows_the_same") else {
         return;
     };
-    let sharp = ["--scale", "300", "--proposals", "60", "--min-score", "0.2", "--precision", "f32"];
+    let sharp = ["--scale", "300", "--proposals", "300", "--min-score", "0.2", "--precision", "f32"];
     let with = |more: &[&'static str]| [&sharp[..], more].concat();
     let raw = |format: &'static str| with(&["--format", format, "--size", "384x216"]);
 

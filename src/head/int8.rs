@@ -95,11 +95,12 @@ impl QuantHead {
 
     /// Runs the layers on `n` pooled RoIs that are quantised already, [`step`](Self::step) bytes apart, on the current team.
     pub fn run_bytes(&mut self, pooled: &[u8], n: usize, out: &mut HeadOutput) -> Result<(), HeadError> {
-        if pooled.len() != n * self.step() {
+        let step = self.step();
+        if pooled.len() != n * step {
             return Err(HeadError::Input { got: pooled.len(), rois: n, inputs: self.inputs() });
         }
         let Self { hidden, scratch, maps: [x, y], last, .. } = self;
-        let mut input = (pooled, pooled.len() / n.max(1));
+        let mut input = (pooled, step);
         for layer in hidden.iter() {
             let step = apart(layer.shape().output);
             y.resize(n * step, 0);

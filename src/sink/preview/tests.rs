@@ -93,8 +93,10 @@ fn while_frames_come<T>(preview: &Preview, work: impl FnOnce() -> T) -> (T, Vec<
         let frames = scope.spawn(|| {
             let pictures: Vec<Picture> = (0..8).map(|i| noise(i * 24)).collect();
             let mut took = Vec::new();
-            for picture in pictures.iter().cycle() {
-                took.push(give(preview, picture));
+            // In no regular order: the time of drawing may be a multiple of any period.
+            for turn in 0u32.. {
+                let mixed = turn.wrapping_mul(2_654_435_761);
+                took.push(give(preview, &pictures[((mixed ^ mixed >> 15) >> 8) as usize % pictures.len()]));
                 std::thread::sleep(Duration::from_millis(5));
                 if done.load(std::sync::atomic::Ordering::Relaxed) {
                     break;
