@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 #[path = "common/running.rs"]
@@ -19,7 +20,7 @@ fn shipped(name: &str) -> PathBuf {
 /// A program that believes to run under a service manager, which is this test.
 struct Managed {
     run: Running,
-    socket: UnixDatagram,
+    messages: Receiver<String>,
     _dir: tempfile::TempDir,
 }
 
@@ -34,15 +35,24 @@ impl Managed {
         watchdog.map(|time| command.env("WATCHDOG_USEC", time.as_micros().to_string()));
         let mut child: Child = command.spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        Self { run: Running { child, lines }, socket, _dir: dir }
+        // As a service manager does, it reads at once: a socket holds few messages, and those beyond are lost.
+        let (heard, messages) = channel();
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(length) = socket.recv(&mut buffer) {
+                if heard.send(String::from_utf8(buffer[..length].to_vec()).unwrap()).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { run: Running { child, lines }, messages, _dir: dir }
     }
 
     /// The next message that assigns this variable, and what was said before it.
     fn until(&self, variable: &str) -> (String, Vec<String>) {
-        let (mut buffer, mut before) = ([0; 4096], Vec::new());
+        let mut before = Vec::new();
         loop {
-            let length = self.socket.recv(&mut buffer).unwrap();
-            let message = String::from_utf8(buffer[..length].to_vec()).unwrap();
+            let message = self.messages.recv_timeout(Duration::from_secs(180)).unwrap();
             if message.lines().any(|line| line.split('=').next() == Some(variable)) {
                 return (message, before);
             }
