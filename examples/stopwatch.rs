@@ -6,7 +6,7 @@
 //! ```
 //!
 //! ENGINE is `edge-rcnn`, or `tract`: the graph engine alone, on the bundle's ONNX files. PART is `trunk` (INPUT holds
-//! 3·600·1000 numbers, f32), `head` (300·9216 numbers) or `frame` (a picture). KERNELS may be `bf16`, for the head. After a warm-up the outputs lie in OUT, a line of
+//! 3·600·1000 numbers, f32), `head` (300·9216 numbers) or `frame` (a picture). KERNELS may be `bf16`. After a warm-up the outputs lie in OUT, a line of
 //! JSON says that all is ready, and each line `run` on standard input is answered by a line with a number.
 
 use std::error::Error;
@@ -92,11 +92,11 @@ fn ours(args: &Args) -> Result<(Run, String)> {
         None => Kernels::best(),
     };
     let quantized = args.bundle.quantized()?;
-    let dot =
-        Dot::available().into_iter().find(|dot| Some(dot.name()) == args.kernels.as_deref()).unwrap_or(Dot::best());
+    let dot = args.kernels.as_deref().and_then(Dot::by_name).unwrap_or(Dot::best());
     Ok(match (args.part.as_str(), quantized) {
         ("trunk", None) => {
-            let (image, trunk) = (floats(&args.input)?, Trunk::with_kernels(&args.bundle, &team, Some(kernels))?);
+            let (image, trunk) =
+                (floats(&args.input)?, Trunk::with_precision(&args.bundle, &team, Some(kernels), products)?);
             let name = trunk.kernels().to_string();
             (Box::new(move |wanted| named(wanted, trunk.run_planar(&image, PICTURE.0, PICTURE.1)?)), name)
         }

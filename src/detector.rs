@@ -8,6 +8,7 @@
 //! and half-open [`Rect`]s of the original picture in what comes out. Working memory is kept from
 //! picture to picture, so a detector is used by one thread at a time; inside each stage it uses all cores it was given.
 
+mod choice;
 mod network;
 mod options;
 mod precision;
@@ -228,7 +229,8 @@ impl Detector {
         self.source.name()
     }
 
-    /// What the trunk is computed with, for logs: one of [`Kernels::NAMES`](crate::kernels::Kernels::NAMES) or `tract`.
+    /// What the trunk is computed with, for logs: one of [`Kernels::NAMES`](crate::kernels::Kernels::NAMES),
+    /// `int8-` and one of [`Dot::NAMES`](crate::kernels::int8::Dot::NAMES), `bf16-avx512`, or `tract`.
     pub fn kernels(&self) -> &'static str {
         self.network.kernels()
     }

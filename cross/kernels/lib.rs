@@ -22,6 +22,7 @@ pub mod kernels {
     mod normalised;
     mod peak;
     mod pool;
+    mod real;
     mod simd;
     pub mod team;
     mod tile;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use edge_rcnn::detector::{Detected, Detector, StageTimes};
 use edge_rcnn::frame::{Blob, Picture, Pixels, Preprocessor, Scaling, Steps};
-use edge_rcnn::kernels::{Kernels, Team, int8::Dot, peak_flops, peak_ops};
+use edge_rcnn::kernels::{Bf16, Kernels, Team, int8::Dot, peak_flops, peak_ops};
 use edge_rcnn::model::{Bundle, Summary};
 use edge_rcnn::trunk::{LayerTime, QuantTrunk, Trunk, TrunkError};
 
@@ -147,14 +147,19 @@ fn peak(name: &str, threads: usize) -> Result<f64, Failure> {
     let team = Team::new(threads).map_err(Failure::runtime)?;
     Ok(team.install(|| match int8_kernels(name) {
         Some(dot) => peak_ops(dot, PEAK),
-        None => peak_flops(Kernels::by_name(name).unwrap_or(Kernels::best()), PEAK),
+        None => peak_flops(Kernels::by_name(name).unwrap_or(Kernels::best()), bf16_kernels(name), PEAK),
     }))
+}
+
+/// Those of bf16, if they are of that name.
+fn bf16_kernels(name: &str) -> Option<Bf16> {
+    Bf16::fast().filter(|bf16| bf16.name() == name)
 }
 
 /// The integer kernels of that name; `None` if they are not integers'.
 fn int8_kernels(name: &str) -> Option<Dot> {
     let name = name.strip_prefix("int8-")?;
-    Some(Dot::available().into_iter().find(|dot| dot.name() == name).unwrap_or(Dot::best()))
+    Some(Dot::by_name(name).unwrap_or(Dot::best()))
 }
 
 /// The layers of the trunk, each the median over some frames; nodes of a layer together.
@@ -172,7 +177,9 @@ fn layers(
     let mut runs = Vec::new();
     let mut time: Box<dyn FnMut() -> Result<Vec<LayerTime>, TrunkError>> = match quant_trunk(bundle, name)? {
         None => {
-            let trunk = Trunk::with_kernels(bundle, &team, Kernels::by_name(name)).map_err(Failure::config)?;
+            let bf16 = bf16_kernels(name);
+            let kernels = if bf16.is_some() { Some(Kernels::best()) } else { Kernels::by_name(name) };
+            let trunk = Trunk::with_precision(bundle, &team, kernels, bf16).map_err(Failure::config)?;
             preprocessor.planes(picture, scaling, mean, &mut blob);
             let blob = &blob;
             Box::new(move || trunk.layer_times(blob))

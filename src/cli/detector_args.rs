@@ -33,13 +33,13 @@ pub struct DetectorArgs {
     /// Keep each thread on a core of its own
     #[arg(long)]
     pin: bool,
-    /// What to compute the trunk with: auto (the best this processor has), scalar, avx2, avx512, neon, or tract (the graph
-    /// engine's own) [default: auto]
+    /// What to compute with: auto (the best this processor has), scalar, avx2, avx512, neon, in 8 bits also avx-vnni, vnni,
+    /// neon-dot, or tract (the graph engine's own, for the trunk) [default: auto]
     #[arg(long, value_name = "NAME")]
     kernels: Option<String>,
     /// What to compute in: integers (int8, of a model in 8 bits: the same bits on every processor), real numbers (f32), those
-    /// with the fully connected layers in 8 significant bits (bf16, on processors that have it), or, of a model in 8 bits,
-    /// whatever is faster here (auto)
+    /// rounded to 8 significant bits (bf16, on processors that have it), or, of a model in 8 bits, whatever is faster here
+    /// (auto)
     #[arg(long, value_name = "KIND", value_enum, default_value_t = Computed::Auto)]
     precision: Computed,
 }

@@ -3,7 +3,7 @@
 //! What stands between the stages is different in the two, and so are the stages: a picture becomes planes of f32 or bytes,
 //! RoIs are pooled from f32 or from bytes.
 
-use super::DetectorError;
+use super::{DetectorError, choice::Choice};
 use crate::{
     boxes::BBox,
     frame::{Blob, Picture, Pixels, Preprocessor, Scaling, Steps},
@@ -48,16 +48,10 @@ pub(super) struct InputSize {
 }
 
 impl Network {
-    /// The network of a bundle; weights are packed on `team`. `kernels` `None` leaves the trunk to the graph engine, except
-    /// in 8 bits, which it has no part in.
-    pub fn new(
-        bundle: &Bundle,
-        team: &Team,
-        kernels: Option<Kernels>,
-        bf16: Option<Bf16>,
-    ) -> Result<Self, DetectorError> {
-        let (network, rest) = (bundle.network()?, kernels.unwrap_or(Kernels::best()));
-        let numbers = team.install(|| Numbers::new(bundle, team, kernels, bf16))?;
+    /// The network of a bundle; weights are packed on `team`. A trunk in 8 bits is never left to the graph engine.
+    pub fn new(bundle: &Bundle, team: &Team, choice: Choice, bf16: Option<Bf16>) -> Result<Self, DetectorError> {
+        let (network, rest) = (bundle.network()?, choice.real.unwrap_or(Kernels::best()));
+        let numbers = team.install(|| Numbers::new(bundle, team, choice, bf16))?;
         let preprocessor = Preprocessor::new(rest);
         Ok(Self { numbers, preprocessor, kernels: rest, pool_size: network.pool_size, rois: 0 })
     }
@@ -165,18 +159,15 @@ impl Network {
 }
 
 impl Numbers {
-    fn new(bundle: &Bundle, team: &Team, kernels: Option<Kernels>, bf16: Option<Bf16>) -> Result<Self, DetectorError> {
-        let (network, rest) = (bundle.network()?, kernels.unwrap_or(Kernels::best()));
+    fn new(bundle: &Bundle, team: &Team, choice: Choice, bf16: Option<Bf16>) -> Result<Self, DetectorError> {
+        let (network, rest) = (bundle.network()?, choice.real.unwrap_or(Kernels::best()));
         let Some(quantized) = bundle.quantized()? else {
-            let trunk = Box::new(Trunk::with_kernels(bundle, team, kernels)?);
+            let trunk = Box::new(Trunk::with_precision(bundle, team, choice.real, bf16)?);
             let head = Box::new(Head::with_precision(bundle.head_weights()?, rest, network.pool_size, bf16)?);
             let (pooler, blob, pooled) = (RoiPooler::new(rest), Blob::default(), Vec::new());
             return Ok(Self::Real { trunk, head, blob, maps: None, pooler, pooled });
         };
-        // Kernels that were asked for although there are better ones mean those of the same name in 8 bits.
-        let asked = kernels.filter(|k| *k != Kernels::best());
-        let same = asked.and_then(|k| Dot::available().into_iter().find(|dot| dot.name() == k.name()));
-        let dot = same.unwrap_or(Dot::best());
+        let dot = choice.integer;
         let wrong = |source| BundleError::Quantize { path: bundle.manifest.name.clone().into(), source };
         let flow = bundle.dataflow()?;
         let trunk = Box::new(QuantTrunk::new(network, &quantized, &flow, dot, rest).map_err(wrong)?);
@@ -191,6 +182,7 @@ fn int8_name(dot: Dot) -> &'static str {
     match dot.name() {
         "scalar" => "int8-scalar",
         "avx2" => "int8-avx2",
+        "avx-vnni" => "int8-avx-vnni",
         "vnni" => "int8-vnni",
         "neon" => "int8-neon",
         "neon-dot" => "int8-neon-dot",

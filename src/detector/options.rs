@@ -2,12 +2,13 @@
 
 use super::{
     Detector, DetectorError, Precision,
+    choice::Choice,
     network::{InputSize, Network},
 };
 use crate::{
     frame::Scaling,
     head::{BoxNormalisation, HeadOutput, PostParams, PostScratch},
-    kernels::{Kernels, Team},
+    kernels::Team,
     model::{Bundle, Manifest, nearest::nearest},
     proposals::{ProposalError, ProposalSource, Rpn, RpnParams},
 };
@@ -36,8 +37,9 @@ pub struct DetectorOptions {
     pub threads: Option<usize>,
     /// Whether each thread stays on a core of its own, the one that calls the detector among them.
     pub pin: bool,
-    /// What the trunk is computed with: one of [`Kernels::NAMES`], `tract` for the engine's own kernels, or `auto`, which
-    /// is what absent means: the best this processor has.
+    /// What is computed with: one of [`Kernels::NAMES`](crate::kernels::Kernels::NAMES), or, of a model in 8 bits, one of
+    /// [`Dot::NAMES`](crate::kernels::int8::Dot::NAMES); `tract` for the engine's own kernels in the trunk; or `auto`,
+    /// which is what absent means: the best this processor has.
     pub kernels: Option<String>,
     /// What the model is computed in.
     pub precision: Precision,
@@ -47,7 +49,11 @@ impl DetectorOptions {
     /// The bundle as a detector with these options computes it: of a model in 8 bits that is to be computed in real numbers,
     /// those numbers.
     pub fn computed(&self, bundle: Bundle) -> Result<Bundle, DetectorError> {
-        self.precision.apply(bundle, kernels(self.kernels.as_deref().unwrap_or("auto"))?)
+        self.precision.apply(bundle, self.choice()?)
+    }
+
+    fn choice(&self) -> Result<Choice, DetectorError> {
+        Choice::named(self.kernels.as_deref().unwrap_or("auto"))
     }
 }
 
@@ -75,15 +81,15 @@ impl Detector {
         }
         let threads = options.threads.filter(|&n| n > 0).unwrap_or_else(cores);
         require(threads <= MAX_THREADS, "threads", threads, "must be at most 1024")?;
-        let kernels = kernels(options.kernels.as_deref().unwrap_or("auto"))?;
-        let bundle = options.precision.apply(bundle, kernels)?;
+        let choice = options.choice()?;
+        let bundle = options.precision.apply(bundle, choice)?;
         let bf16 = options.precision.bf16()?;
         let team = if options.pin { Team::pinned(threads) } else { Team::new(threads) };
         let team = team.map_err(|e| DetectorError::Threads { threads, reason: e.to_string() })?;
         Ok(Self {
             scaling,
             mean_bgr: bundle.manifest.input.mean_bgr,
-            network: Network::new(&bundle, &team, kernels, bf16)?,
+            network: Network::new(&bundle, &team, choice, bf16)?,
             source,
             max_rois: usize::MAX,
             post,
@@ -96,23 +102,6 @@ impl Detector {
             classes: bundle.manifest.classes,
         })
     }
-}
-
-/// The kernels of that name; `None` are the engine's.
-fn kernels(name: &str) -> Result<Option<Kernels>, DetectorError> {
-    let found = match name {
-        "auto" => Some(Some(Kernels::best())),
-        "tract" => Some(None),
-        name => Kernels::by_name(name).map(Some),
-    };
-    found.ok_or_else(|| DetectorError::Option {
-        name: "kernels",
-        value: name.into(),
-        reason: match Kernels::NAMES.contains(&name) {
-            true => "this processor does not have them; \"auto\" takes the best it has",
-            false => "must be auto, tract, scalar, avx2, avx512 or neon",
-        },
-    })
 }
 
 /// The RPN's numbers of a bundle.

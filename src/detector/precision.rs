@@ -1,11 +1,11 @@
-//! What a model is computed in: one in 8 bits in integers or in real numbers with the same weights, the head in f32 or bf16.
+//! What a model is computed in: one in 8 bits in integers or in real numbers with the same weights, f32 or bf16.
 
 use crate::{
-    kernels::{Bf16, Kernels, int8::Dot},
+    kernels::Bf16,
     model::{Bundle, BundleError},
 };
 
-use super::DetectorError;
+use super::{DetectorError, choice::Choice};
 
 /// What a model is computed in. Models of real numbers are always computed in real numbers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -18,36 +18,32 @@ pub enum Precision {
     Int8,
     /// Real numbers, of a model in 8 bits those of its weights; nothing is rounded between layers.
     F32,
-    /// The same with the head in bf16, which takes half the time on processors that have it.
+    /// The same with factors rounded to bf16 (8 significant bits, sums in f32), which takes little more than half the time on processors
+    /// that have it.
     Bf16,
 }
 
 impl Precision {
-    /// The bundle as it is to be computed on these kernels; `None` are the graph engine's.
-    pub(super) fn apply(self, bundle: Bundle, kernels: Option<Kernels>) -> Result<Bundle, DetectorError> {
+    /// The bundle as it is to be computed on these kernels.
+    pub(super) fn apply(self, bundle: Bundle, choice: Choice) -> Result<Bundle, DetectorError> {
         if bundle.manifest.quantization.is_none() {
             let real = self != Self::Int8;
             return if real { Ok(bundle) } else { Err(DetectorError::Precision { model: bundle.manifest.name }) };
         }
         let integers = match self {
-            Self::Auto => kernels == Some(Kernels::best()) && sums_bytes(Dot::best()),
+            Self::Auto => choice.integers_are_faster(),
             Self::Int8 => true,
             Self::F32 | Self::Bf16 => false,
         };
         Ok(if integers { bundle } else { dequantized(&bundle)? })
     }
 
-    /// The products of the head; `None` are those of f32.
+    /// The products; `None` are those of f32.
     pub(super) fn bf16(self) -> Result<Option<Bf16>, DetectorError> {
         let reason = "this processor has no instructions for it; use f32";
         let missing = || DetectorError::Option { name: "precision", value: "bf16".into(), reason };
         if self == Self::Bf16 { Bf16::fast().map(Some).ok_or_else(missing) } else { Ok(None) }
     }
-}
-
-/// Instructions that multiply bytes and sum the products in 32 bits.
-fn sums_bytes(dot: Dot) -> bool {
-    matches!(dot.name(), "vnni" | "neon-dot")
 }
 
 fn dequantized(bundle: &Bundle) -> Result<Bundle, BundleError> {

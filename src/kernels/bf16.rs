@@ -16,7 +16,7 @@ use core::arch::x86_64::*;
 use super::simd::avx512::Avx512;
 use super::simd::portable::Portable;
 use super::simd::{Simd, Work};
-use super::tile::{Dot, Finish, Plainly};
+use super::tile::Dot;
 
 /// The nearest bf16, as its bits.
 #[inline(always)]
@@ -65,6 +65,12 @@ pub trait Pairs: Copy + Send + Sync + 'static {
     ///
     /// Two numbers for each lane must be readable at `w`.
     unsafe fn load_at(self, w: *const u16) -> Self::Pair;
+    /// Writes the nearest of each lane to the beginning of a slice.
+    ///
+    /// # Panics
+    ///
+    /// If the slice is shorter than a vector.
+    fn store_rounded(self, v: <Self::Simd as Simd>::F32, out: &mut [u16]);
     /// `sum` and both products of each lane.
     fn add_products(self, sum: <Self::Simd as Simd>::F32, x: Self::Pair, w: Self::Pair) -> <Self::Simd as Simd>::F32;
 }
@@ -90,12 +96,12 @@ impl Bf16 {
         Self::available().pop().filter(|best| best.0 != Set::Scalar(Portable))
     }
 
-    /// `scalar` or `avx512`.
+    /// `bf16-scalar` or `bf16-avx512`.
     pub fn name(self) -> &'static str {
         match self.0 {
-            Set::Scalar(_) => "scalar",
+            Set::Scalar(_) => "bf16-scalar",
             #[cfg(target_arch = "x86_64")]
-            Set::Avx512(_) => "avx512",
+            Set::Avx512(_) => "bf16-avx512",
         }
     }
 
@@ -160,15 +166,6 @@ impl<P: Pairs> Dot for InPairs<P> {
     }
 }
 
-impl<P: Pairs> Finish<InPairs<P>> for Plainly<'_> {
-    type Out = f32;
-
-    #[inline(always)]
-    fn put(self, dot: InPairs<P>, sums: [<P::Simd as Simd>::F32; 2], out: &mut [f32]) {
-        self.store(dot.0.simd(), sums, out);
-    }
-}
-
 impl Pairs for Portable {
     type Simd = Self;
     /// The first numbers of all lanes, then the second ones.
@@ -191,6 +188,11 @@ impl Pairs for Portable {
         // SAFETY: two numbers for each of four lanes are readable, says the caller.
         let w = unsafe { w.cast::<[[u16; 2]; 4]>().read() };
         [0, 1].map(|i| w.map(|pair| value(pair[i])))
+    }
+
+    #[inline(always)]
+    fn store_rounded(self, v: [f32; 4], out: &mut [u16]) {
+        out[..4].copy_from_slice(&v.map(round));
     }
 
     #[inline(always)]
@@ -245,6 +247,16 @@ impl Pairs for Avx512Bf16 {
     }
 
     #[inline(always)]
+    fn store_rounded(self, v: __m512, out: &mut [u16]) {
+        let out = &mut out[..16];
+        // SAFETY: `self` proves the features; the slice has room for 16 numbers, which are 32 bytes of any bits.
+        unsafe {
+            let rounded = std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(v));
+            _mm256_storeu_si256(out.as_mut_ptr().cast(), rounded);
+        }
+    }
+
+    #[inline(always)]
     fn add_products(self, sum: __m512, x: __m512i, w: __m512i) -> __m512 {
         // SAFETY: `self` proves the features; both kinds of vectors are 64 bytes of any bits.
         unsafe {
@@ -254,11 +266,11 @@ impl Pairs for Avx512Bf16 {
     }
 }
 
-/// Rounds f32 to bf16, followed by a zero where there is room for one.
+/// Rounds f32 to bf16.
 pub struct Round<'a> {
     /// The numbers.
     pub x: &'a [f32],
-    /// As many, or one more.
+    /// As many.
     pub out: &'a mut [u16],
 }
 
@@ -267,9 +279,7 @@ impl Work for Round<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
-        let (out, rest) = self.out.split_at_mut(self.x.len());
-        out.iter_mut().zip(self.x).for_each(|(out, x)| *out = round(*x));
-        rest.iter_mut().take(1).for_each(|out| *out = 0);
+        self.out.iter_mut().zip(self.x).for_each(|(out, x)| *out = round(*x));
     }
 }
 

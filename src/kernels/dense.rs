@@ -13,12 +13,12 @@
 //! 3. Against the `gemm` crate on one core of a Zen 4 (fc6 of ZF, 300 RoIs): see `benches/NOTES.md`.
 #![allow(unsafe_code)]
 
-use super::bf16::{self, Bf16, InPairs, PairWork, Pairs};
+use super::bf16::Bf16;
 use super::buffer::Buffer;
 use super::choice::Kernels;
-use super::simd::{Simd, Work};
+use super::real::{Number, Operands, Real, RealWork};
 use super::team::{self, Pieces};
-use super::tile::{Dot, F32, Finish, Left, Panel, Panels, Plainly, Target, rows};
+use super::tile::{Left, Panel, Panels, Plainly, Target, rows};
 
 /// Numbers of each input taken at a time; with 300 inputs 600 KB. A multiple of every panel's width.
 const BLOCK: usize = 512;
@@ -29,24 +29,37 @@ pub struct Dense {
     kernels: Kernels,
     inputs: usize,
     outputs: usize,
-    /// One right factor for each block of k.
-    blocks: Blocks,
+    weights: Weights,
     bias: Buffer,
 }
 
-/// Weights, as f32 or rounded.
 #[derive(Debug, Clone)]
-enum Blocks {
-    F32(Vec<Panels>),
-    Bf16(Bf16, Vec<Panels<u16>>),
+enum Weights {
+    F32(Blocks<f32>),
+    Bf16(Blocks<u16>),
+}
+
+/// One right factor for each block of k.
+#[derive(Debug, Clone)]
+struct Blocks<T: Number> {
+    set: T::Set,
+    panels: Vec<Panels<T>>,
+}
+
+impl<T: Number> Blocks<T> {
+    /// Packs what `at(k, n)` says.
+    fn pack(set: T::Set, inputs: usize, outputs: usize, at: impl Fn(usize, usize) -> f32 + Sync) -> Self {
+        let panels = team::map(inputs.div_ceil(BLOCK), |i| {
+            let (first, len) = (i * BLOCK, BLOCK.min(inputs - i * BLOCK));
+            Panels::pack(T::panel_width(set), T::STEP, len, outputs, |k, n| T::nearest(at(first + k, n)))
+        });
+        Self { set, panels }
+    }
 }
 
 /// Memory to work in, kept from run to run.
 #[derive(Debug, Clone, Default)]
-pub struct DenseScratch {
-    block: Buffer,
-    rounded: Buffer<u16>,
-}
+pub struct DenseScratch(Operands);
 
 /// Outputs of a layer for a batch, panel by panel.
 #[derive(Debug, Clone, Default)]
@@ -72,15 +85,15 @@ impl Batch {
         out.clear();
         out.resize(self.len * self.features, 0.0);
         for (i, row) in out.chunks_exact_mut(self.features.max(1)).enumerate() {
-            self.copy(i, 0, row);
+            self.copy(Kernels::scalar(), i, 0, row);
         }
     }
 
     /// Features `first..` of input `i`; `first` is a multiple of the width.
-    fn copy(&self, i: usize, first: usize, out: &mut [f32]) {
+    fn copy<T: Number>(&self, kernels: Kernels, i: usize, first: usize, out: &mut [T]) {
         let panels = self.numbers.chunks_exact((self.len * self.width).max(1)).skip(first / self.width.max(1));
         for (out, panel) in out.chunks_mut(self.width.max(1)).zip(panels) {
-            out.copy_from_slice(&panel[i * self.width..][..out.len()]);
+            T::convert(kernels, &panel[i * self.width..][..out.len()], out);
         }
     }
 }
@@ -105,29 +118,19 @@ impl Dense {
         assert_eq!(weight.len(), inputs * outputs, "weights of {outputs}×{inputs}");
         assert!(cells > 0 && inputs.is_multiple_of(cells), "{inputs} inputs of {cells} cells");
         let channels = inputs / cells;
-        let at = |first: usize, k: usize, n: usize| {
-            let (cell, channel) = ((first + k) / channels, (first + k) % channels);
+        let at = |k: usize, n: usize| {
+            let (cell, channel) = (k / channels, k % channels);
             weight[n * inputs + channel * cells + cell]
         };
-        let width = bf16.map_or(kernels.panel_width(), Bf16::panel_width);
-        let firsts: Vec<usize> = (0..inputs).step_by(BLOCK).collect();
+        let (weights, width) = match bf16 {
+            None => (Weights::F32(Blocks::pack(kernels, inputs, outputs, at)), kernels.panel_width()),
+            Some(bf16) => (Weights::Bf16(Blocks::pack(bf16, inputs, outputs, at)), bf16.panel_width()),
+        };
         let mut padded = Buffer::zeros(outputs.div_ceil(width) * width);
         if let Some(bias) = bias {
             padded[..outputs].copy_from_slice(bias);
         }
-        let len = |first: usize| BLOCK.min(inputs - first);
-        let blocks = match bf16 {
-            None => Blocks::F32(team::map(firsts.len(), |i| {
-                Panels::pack(width, 1, len(firsts[i]), outputs, |k, n| at(firsts[i], k, n))
-            })),
-            Some(bf16) => Blocks::Bf16(
-                bf16,
-                team::map(firsts.len(), |i| {
-                    Panels::pack(width, 2, len(firsts[i]), outputs, |k, n| bf16::round(at(firsts[i], k, n)))
-                }),
-            ),
-        };
-        Self { kernels, inputs, outputs, blocks, bias: padded }
+        Self { kernels, inputs, outputs, weights, bias: padded }
     }
 
     /// Numbers it takes per input.
@@ -151,57 +154,51 @@ impl Dense {
             Inputs::Rows(x) => assert_eq!(x.len(), n * self.inputs, "{n} inputs of {}", self.inputs),
             Inputs::Batch(x) => assert_eq!((x.len, x.features), (n, self.inputs), "a batch"),
         }
-        let (width, count) = match &self.blocks {
-            Blocks::F32(blocks) => (self.kernels.panel_width(), blocks.len()),
-            Blocks::Bf16(bf16, blocks) => (bf16.panel_width(), blocks.len()),
-        };
+        match &self.weights {
+            Weights::F32(blocks) => self.multiply(blocks, x, n, relu, &mut scratch.0, out),
+            Weights::Bf16(blocks) => self.multiply(blocks, x, n, relu, &mut scratch.0, out),
+        }
+    }
+
+    fn multiply<T: Number>(
+        &self,
+        Blocks { set, panels: blocks }: &Blocks<T>,
+        x: Inputs,
+        n: usize,
+        relu: bool,
+        operands: &mut Operands,
+        out: &mut Batch,
+    ) {
+        let width = T::panel_width(*set);
+        let count = self.outputs.div_ceil(width);
         (out.features, out.width, out.len) = (self.outputs, width, n);
-        out.numbers.resize(self.outputs.div_ceil(width) * n * width);
+        out.numbers.resize(count * n * width);
         if n == 0 {
             return;
         }
-        let DenseScratch { block, rounded } = scratch;
+        let block = T::buffer(operands);
         // Not a power of two from row to row.
-        let step = BLOCK + Buffer::<f32>::LINE;
+        let step = BLOCK + Buffer::<T>::LINE;
         block.resize(n * step);
-        for b in 0..count {
-            let len = BLOCK.min(self.inputs - b * BLOCK);
+        for (b, panels) in blocks.iter().enumerate() {
+            let (start, len) = (b * BLOCK, BLOCK.min(self.inputs - b * BLOCK));
             team::for_each_chunk(block, step * 16, |i, rows| {
                 for (j, row) in rows.chunks_exact_mut(step).enumerate() {
-                    let (i, row) = (i * 16 + j, &mut row[..len]);
+                    let (i, (row, rest)) = (i * 16 + j, row.split_at_mut(len));
                     match x {
-                        Inputs::Rows(x) => row.copy_from_slice(&x[i * self.inputs + b * BLOCK..][..len]),
-                        Inputs::Batch(x) => x.copy(i, b * BLOCK, row),
+                        Inputs::Rows(x) => T::convert(self.kernels, &x[i * self.inputs + start..][..len], row),
+                        Inputs::Batch(x) => x.copy(self.kernels, i, start, row),
                     }
+                    rest[..panels.k() - len].fill(T::nearest(0.0));
                 }
             });
-            let finish = |panel: usize| {
-                let (first, last) = (b == 0, b + 1 == count);
+            let (first, last) = (b == 0, b + 1 == blocks.len());
+            share(count, n, width, &mut out.numbers, |panel, row, out| {
+                let left = Left { data: &block[..], first: row * step, step, runs: &[0], run: panels.k() };
                 let bias = first.then_some(&self.bias[panel * width..][..width]);
-                Plainly { bias, accumulate: !first, relu: relu && last }
-            };
-            let panels = self.outputs.div_ceil(width);
-            match &self.blocks {
-                Blocks::F32(blocks) => share(panels, n, width, &mut out.numbers, |panel, row, out| {
-                    let panels = &blocks[b];
-                    let left = Left { data: &block[..], first: row * step, step, runs: &[0], run: panels.k() };
-                    self.kernels.run(Product { left: &left, panel: panels.panel(panel), finish: finish(panel), out });
-                }),
-                Blocks::Bf16(bf16, blocks) => {
-                    rounded.resize(n * step);
-                    let rows = &block[..];
-                    team::for_each_chunk(rounded, step * 16, |i, out| {
-                        for (j, out) in out.chunks_exact_mut(step).enumerate() {
-                            self.kernels.run(bf16::Round { x: &rows[(i * 16 + j) * step..][..len], out });
-                        }
-                    });
-                    share(panels, n, width, &mut out.numbers, |panel, row, out| {
-                        let panels = &blocks[b];
-                        let left = Left { data: &rounded[..], first: row * step, step, runs: &[0], run: panels.k() };
-                        bf16.run(Product { left: &left, panel: panels.panel(panel), finish: finish(panel), out });
-                    });
-                }
-            }
+                let finish = Plainly { bias, accumulate: !first, relu: relu && last };
+                T::run(*set, Product { left: &left, panel: panels.panel(panel), finish, out });
+            });
         }
     }
 }
@@ -227,34 +224,15 @@ struct Product<'a, T> {
     out: &'a mut [f32],
 }
 
-impl<T: Copy> Product<'_, T> {
+impl<T: Copy> RealWork<T> for Product<'_, T> {
     #[inline(always)]
-    fn compute<D: Dot<Input = T, Weight = T>>(self, dot: D)
-    where
-        for<'p> Plainly<'p>: Finish<D, Out = f32>,
-    {
+    fn run<D: Real<Input = T, Weight = T>>(self, dot: D) {
         let width = 2 * D::LANES;
         let count = self.out.len() / width;
         let pieces = Pieces::new(self.out);
         let target = Target { pieces: &pieces, at: 0, step: width };
         // SAFETY: `out` is borrowed mutably.
         unsafe { rows(dot, &[*self.left], count, self.panel, self.finish, target) };
-    }
-}
-
-impl Work for Product<'_, f32> {
-    type Out = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        self.compute(F32(simd));
-    }
-}
-
-impl PairWork for Product<'_, u16> {
-    #[inline(always)]
-    fn run<P: Pairs>(self, pairs: P) {
-        self.compute(InPairs(pairs));
     }
 }
 

@@ -9,7 +9,8 @@
 //! pool, lrn, layout    the other layers of a trunk, on channels-last maps
 //! largest    the largest of several pixels, which pooling is made of
 //! dense      fully connected layers
-//! bf16       products of rounded numbers, which fully connected layers may be made of
+//! real       what convolutions and fully connected layers are multiplied in: f32, or
+//! bf16       rounded numbers, twice as many at a time
 //! team       the threads that all of it runs on
 //! peak       the speed that the others are compared with
 //! product    products of `compress`, by the `gemm` crate
@@ -31,6 +32,7 @@ mod normalised;
 mod peak;
 mod pool;
 mod product;
+mod real;
 mod simd;
 pub mod team;
 mod tile;

@@ -6,13 +6,14 @@
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
+use super::bf16::Bf16;
 use super::buffer::Buffer;
 use super::choice::Kernels;
 use super::int8::Dot;
 use super::int8::dot::{Bytes, IntDot, IntWork, Scale};
-use super::simd::{Simd, Work};
+use super::real::{Number, Real, RealWork};
 use super::team::{self, Pieces};
-use super::tile::{F32, Left, Panels, Plainly, Target, rows};
+use super::tile::{Left, Panels, Plainly, Target, rows};
 
 /// Length of the sums: a tile's rows and a panel take 22 KB.
 const K: usize = 128;
@@ -23,13 +24,25 @@ const STEP: usize = 4;
 /// Tiles between two looks at the clock.
 const TIMES: usize = 200;
 
-/// Floating-point operations per second of all threads of the current team, each busy for about `time`.
-pub fn peak_flops(kernels: Kernels, time: Duration) -> f64 {
+/// Floating-point operations per second of all threads of the current team, each busy for about `time`; with `bf16`, of numbers
+/// rounded to that.
+pub fn peak_flops(kernels: Kernels, bf16: Option<Bf16>, time: Duration) -> f64 {
+    match bf16 {
+        None => peak_of::<f32>(kernels, time),
+        Some(bf16) => peak_of::<u16>(bf16, time),
+    }
+}
+
+fn peak_of<T: Number>(set: T::Set, time: Duration) -> f64 {
     on_all_threads(time, || {
-        let panels = Panels::pack(kernels.panel_width(), 1, K, kernels.panel_width(), |k, n| (k + n) as f32 * 1e-3);
-        let left = Buffer::zeros(K * 16);
-        let mut out = Buffer::zeros(kernels.panel_width() * 16);
-        move || kernels.run(Loop { panels: &panels, left: &left, out: &mut out })
+        let width = T::panel_width(set);
+        let panels = Panels::pack(width, T::STEP, K, width, |k, n| T::nearest((k + n) as f32 * 1e-3));
+        let (left, mut out) = (Buffer::zeros(K * 16), Buffer::zeros(width * 16));
+        move || {
+            let mut done = 0;
+            T::run(set, Loop { panels: &panels, left: &left, out: &mut out, done: &mut done });
+            done
+        }
     })
 }
 
@@ -67,27 +80,26 @@ fn on_all_threads<W: FnMut() -> usize>(time: Duration, prepare: impl Fn() -> W +
     speeds.into_iter().sum()
 }
 
-struct Loop<'a> {
-    panels: &'a Panels,
-    left: &'a [f32],
+struct Loop<'a, T: Number> {
+    panels: &'a Panels<T>,
+    left: &'a [T],
     out: &'a mut [f32],
+    /// Operations done.
+    done: &'a mut usize,
 }
 
-impl Work for Loop<'_> {
-    /// Operations done.
-    type Out = usize;
-
+impl<T: Number> RealWork<T> for Loop<'_, T> {
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) -> usize {
+    fn run<D: Real<Input = T, Weight = T>>(self, dot: D) {
         let left = Left { data: self.left, first: 0, step: K, runs: &[0], run: K };
         for _ in 0..TIMES {
             // What is computed is always the same; the compiler must not know.
             let pieces = Pieces::new(std::hint::black_box(&mut *self.out));
-            let target = Target { pieces: &pieces, at: 0, step: 2 * S::LANES };
+            let target = Target { pieces: &pieces, at: 0, step: 2 * D::LANES };
             // SAFETY: `out` is borrowed mutably.
-            unsafe { rows(F32(simd), &[left], S::ROWS, self.panels.panel(0), Plainly::default(), target) };
+            unsafe { rows(dot, &[left], D::ROWS, self.panels.panel(0), Plainly::default(), target) };
         }
-        TIMES * S::ROWS * 2 * S::LANES * K * 2
+        *self.done = TIMES * D::ROWS * 2 * D::LANES * K * 2;
     }
 }
 
@@ -123,7 +135,10 @@ mod tests {
     fn every_instruction_set_reaches_some_speed() {
         let time = Duration::from_millis(2);
         for kernels in Kernels::available() {
-            assert!(peak_flops(kernels, time) > 1e6, "{}", kernels.name());
+            assert!(peak_flops(kernels, None, time) > 1e6, "{}", kernels.name());
+        }
+        for bf16 in Bf16::available() {
+            assert!(peak_flops(Kernels::best(), Some(bf16), time) > 1e6, "{}", bf16.name());
         }
         for dot in Dot::available() {
             assert!(peak_ops(dot, time) > 1e6, "int8 {}", dot.name());

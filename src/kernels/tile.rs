@@ -335,15 +335,6 @@ pub struct Plainly<'a> {
     pub relu: bool,
 }
 
-impl<S: Simd> Finish<F32<S>> for Plainly<'_> {
-    type Out = f32;
-
-    #[inline(always)]
-    fn put(self, F32(simd): F32<S>, sums: [S::F32; 2], out: &mut [f32]) {
-        self.store(simd, sums, out);
-    }
-}
-
 impl Plainly<'_> {
     /// Turns two vectors of sums into results: as many as `out` has room for.
     #[inline(always)]

@@ -16,10 +16,10 @@ use super::layer::{Layer, LayerOp};
 use super::layout::{layer_before, replace};
 use super::lrn::LrnLayer;
 use super::pool::PoolLayer;
-use crate::kernels::{self, ConvShape, Kernels, LrnParams, Scratch};
+use crate::kernels::{self, Bf16, ConvShape, Kernels, LrnParams, Scratch};
 
 /// Replaces every convolution it can, then joins each with its ReLU.
-pub fn rewrite(model: &mut TypedModel, kernels: Kernels) -> TractResult<()> {
+pub fn rewrite(model: &mut TypedModel, kernels: Kernels, bf16: Option<Bf16>) -> TractResult<()> {
     let workspace = Arc::new(Workspace::default());
     Rewriter::<()>::default()
         .with_rule_for::<Conv>("convolution", move |(), model, node, _name, conv| {
@@ -30,7 +30,7 @@ pub fn rewrite(model: &mut TypedModel, kernels: Kernels) -> TractResult<()> {
             let (weight, bias) = (weight.cast_to::<f32>()?, bias.cast_to::<f32>()?);
             let bias = bias.broadcast_to_shape(&[shape.output])?;
             let (weight, bias) = (weight.view(), bias.view());
-            let conv = kernels::Conv::new(kernels, shape, weight.as_slice::<f32>()?, bias.as_slice::<f32>()?);
+            let conv = kernels::Conv::new(kernels, shape, weight.as_slice::<f32>()?, bias.as_slice::<f32>()?, bf16);
             log::debug!("{}: {}, {shape:?}", node.name, conv.method());
             let workspace = workspace.clone();
             replace(

@@ -20,7 +20,7 @@ use std::sync::Mutex;
 use tract_onnx::prelude::*;
 
 use crate::frame::Blob;
-use crate::kernels::{Kernels, Team};
+use crate::kernels::{Bf16, Kernels, Team};
 use crate::model::onnx::TRUNK_OUTPUTS;
 use crate::model::{Bundle, TRUNK_FILE};
 pub use int8::{QuantMaps, QuantTrunk};
@@ -97,7 +97,7 @@ pub struct Maps {
 pub struct Trunk {
     model: TypedModel,
     smallest_side: usize,
-    kernels: Option<Kernels>,
+    kernels: &'static str,
     team: Team,
     run_options: RunOptions,
     plans: Mutex<PlanCache>,
@@ -115,6 +115,16 @@ impl Trunk {
     /// [`new`](Self::new) on certain kernels and the threads of a team; `None` leaves convolution and pooling to the engine,
     /// which has as many threads of its own.
     pub fn with_kernels(bundle: &Bundle, team: &Team, kernels: Option<Kernels>) -> Result<Self, TrunkError> {
+        Self::with_precision(bundle, team, kernels, None)
+    }
+
+    /// [`with_kernels`](Self::with_kernels), with products of bf16 if they are given; the engine's own kernels are always f32.
+    pub fn with_precision(
+        bundle: &Bundle,
+        team: &Team,
+        kernels: Option<Kernels>,
+        bf16: Option<Bf16>,
+    ) -> Result<Self, TrunkError> {
         let network =
             bundle.network().map_err(|e| TrunkError::Prepare { height: 0, width: 0, reason: e.to_string() })?;
         let executor = match (team.threads(), kernels) {
@@ -126,10 +136,10 @@ impl Trunk {
             }
         };
         Ok(Self {
-            model: team.install(|| read(&bundle.trunk_onnx, kernels)).map_err(|e| prepare_error(0, 0, &e))?,
+            model: team.install(|| read(&bundle.trunk_onnx, kernels, bf16)).map_err(|e| prepare_error(0, 0, &e))?,
             smallest_side: network.smallest_side(),
             run_options: RunOptions { executor: Some(executor), ..RunOptions::default() },
-            kernels,
+            kernels: kernels.map_or("tract", |kernels| bf16.map_or(kernels.name(), Bf16::name)),
             team: team.clone(),
             plans: Mutex::new(PlanCache::new(PLANS_KEPT)),
         })
@@ -137,7 +147,7 @@ impl Trunk {
 
     /// The name of the kernels it runs on.
     pub fn kernels(&self) -> &'static str {
-        self.kernels.map_or("tract", Kernels::name)
+        self.kernels
     }
 
     /// Prepares the plan for one input size, so that the first frame does not pay for it.
@@ -226,14 +236,14 @@ fn prepare_error(height: usize, width: usize, error: &TractError) -> TrunkError 
 
 /// Reads the graph and puts our own operators into it. That happens on this form of the model: later, tract turns 1×1
 /// convolutions into products and fuses what a rewrite would want to see.
-fn read(onnx: &[u8], kernels: Option<Kernels>) -> TractResult<TypedModel> {
+fn read(onnx: &[u8], kernels: Option<Kernels>, bf16: Option<Bf16>) -> TractResult<TypedModel> {
     // The names of the output's symbolic sides are for people; tract derives the sides itself.
     let reader = tract_onnx::onnx().with_ignore_output_shapes(true);
     let mut model = reader.model_for_read(&mut Cursor::new(onnx))?.into_typed()?;
     constants::rewrite(&mut model)?;
     lrn::rewrite(&mut model, kernels.unwrap_or(Kernels::best()))?;
     if let Some(kernels) = kernels {
-        conv::rewrite(&mut model, kernels)?;
+        conv::rewrite(&mut model, kernels, bf16)?;
         pool::rewrite(&mut model, kernels)?;
     }
     layout::rewrite(&mut model)?;

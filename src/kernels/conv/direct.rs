@@ -2,7 +2,8 @@
 //!
 //! Output pixels of a row are rows of a product, each `stride` pixels after the one before. What a row of the kernel
 //! covers is contiguous in a channels-last map, so the sum is made of `kernel` runs, or, with groups, of kernel² shorter
-//! ones. Padding is copied around the map first (nothing else is copied), so that the inner loop knows no borders.
+//! ones. Padding is copied around the map first, so that the inner loop knows no borders; nothing else is copied, unless
+//! numbers are rounded on the way.
 //!
 //! 1. Small weights (a first layer's) stay in the cache while the rows pass by; large ones are taken panel by panel, and
 //!    all rows of a band pass by each.
@@ -11,13 +12,12 @@
 #![allow(unsafe_code)]
 
 use super::super::buffer::Buffer;
-use super::super::choice::Kernels;
 use super::super::lrn::LrnParams;
 use super::super::normalised::Normalised;
 use super::super::pool::{PoolLines, PoolShape, pool_lines};
-use super::super::simd::{Simd, Work};
+use super::super::real::{Number, Operands, Real, RealWork};
 use super::super::team::{self, Pieces};
-use super::super::tile::{F32, Left, Panels, Plainly, Target, rows};
+use super::super::tile::{Left, Panels, Plainly, Target, rows};
 use super::{ConvShape, Scratch, Task};
 
 /// Weights up to this size, in bytes, stay in a second-level cache next to the rows they are multiplied with.
@@ -28,32 +28,59 @@ const BANDS: usize = 3;
 
 /// Packed weights, group by group.
 #[derive(Debug, Clone)]
-pub struct Direct {
-    groups: Vec<(Panels, Buffer)>,
+pub struct Direct<T: Number = f32> {
+    set: T::Set,
+    groups: Vec<(Panels<T>, Buffer)>,
 }
 
-impl Direct {
+/// Contiguous pieces of a map that an output sees: how many, and how long each is.
+#[derive(Debug, Clone, Copy)]
+struct Runs {
+    count: usize,
+    len: usize,
+}
+
+impl Runs {
+    fn of(shape: &ConvShape) -> Self {
+        match shape.groups {
+            1 => Self { count: shape.kernel, len: shape.kernel * shape.input },
+            groups => Self { count: shape.kernel * shape.kernel, len: shape.input / groups },
+        }
+    }
+
+    /// Numbers of a run that are multiplied. Those after its end, of the next pixel, meet zeros.
+    fn whole<T: Number>(self) -> usize {
+        self.len.next_multiple_of(T::STEP)
+    }
+}
+
+impl<T: Number> Direct<T> {
     /// Packs `[output, input / groups, kernel, kernel]`.
-    pub fn new(kernels: Kernels, shape: ConvShape, weight: &[f32], bias: &[f32]) -> Self {
+    pub fn new(set: T::Set, shape: ConvShape, weight: &[f32], bias: &[f32]) -> Self {
         let (outputs, inputs, side) = (shape.output / shape.groups, shape.input / shape.groups, shape.kernel);
+        let (runs, width) = (Runs::of(&shape), T::panel_width(set));
         let groups = weight.chunks_exact(outputs * inputs * side * side).zip(bias.chunks_exact(outputs));
         let pack = |(weight, bias): (&[f32], &[f32])| {
             // Along k: kernel row, kernel column, channel.
-            let panels = Panels::pack(kernels.panel_width(), 1, side * side * inputs, outputs, |k, n| {
-                let (tap, channel) = (k / inputs, k % inputs);
-                weight[(n * inputs + channel) * side * side + tap]
+            let panels = Panels::pack(width, T::STEP, runs.count * runs.whole::<T>(), outputs, |k, n| {
+                let (run, i) = (k / runs.whole::<T>(), k % runs.whole::<T>());
+                if i >= runs.len {
+                    return T::nearest(0.0);
+                }
+                let (tap, channel) = ((run * runs.len + i) / inputs, (run * runs.len + i) % inputs);
+                T::nearest(weight[(n * inputs + channel) * side * side + tap])
             });
-            let mut padded = Buffer::zeros(panels.count() * kernels.panel_width());
+            let mut padded = Buffer::zeros(panels.count() * width);
             padded[..outputs].copy_from_slice(bias);
             (panels, padded)
         };
-        Self { groups: groups.map(pack).collect() }
+        Self { set, groups: groups.map(pack).collect() }
     }
 
     pub(super) fn run(&self, task: &Task, x: &[f32], scratch: &mut Scratch, out: &mut [f32]) {
         let shape = task.shape;
-        let Scratch { input, runs, .. } = scratch;
-        let (left, between_lines) = self.left(task, x, input, runs);
+        let Scratch { operands, runs, .. } = scratch;
+        let (left, between_lines) = self.left(task, x, operands, runs);
         // The work is cut into rows of pixels. Without a neighbourhood, the whole map is one row, cut as we like.
         let flat = is_flat(shape);
         let line = if flat { 256 } else { task.out_cols };
@@ -62,7 +89,7 @@ impl Direct {
         let band = if self.bytes() <= SMALL { 1 } else { lines.div_ceil(4 * team::threads()) };
         team::for_each_chunk(out, band * line * shape.output, |i, out| {
             let first = i * band * between_lines;
-            task.kernels.run(Band { direct: self, task, left: &left, line, between_lines, first, out });
+            T::run(self.set, Band { direct: self, task, left: &left, line, between_lines, first, out });
         });
     }
 
@@ -79,8 +106,8 @@ impl Direct {
         out: &mut [f32],
         out_cols: usize,
     ) {
-        let Scratch { input, runs, products } = scratch;
-        let (left, between_lines) = self.left(task, x, input, runs);
+        let Scratch { operands, runs, products } = scratch;
+        let (left, between_lines) = self.left(task, x, operands, runs);
         let row = out_cols * task.shape.output;
         if out.is_empty() {
             return;
@@ -95,17 +122,8 @@ impl Direct {
             let (first, end) = (rows * i / bands, rows * (i + 1) / bands);
             // SAFETY: each band has rows and a ring of its own.
             let (out, ring) = unsafe { (pieces.take(first * row..end * row), rings.take(i * ring..(i + 1) * ring)) };
-            task.kernels.run(PooledBand {
-                direct: self,
-                task,
-                left: &left,
-                between_lines,
-                pool,
-                first,
-                row,
-                ring,
-                out,
-            });
+            let left = &left;
+            T::run(self.set, PooledBand { direct: self, task, left, between_lines, pool, first, row, ring, out });
         });
     }
 
@@ -120,8 +138,8 @@ impl Direct {
         out: &mut [f32],
         out_cols: usize,
     ) {
-        let Scratch { input, runs, products } = scratch;
-        let (left, between_lines) = self.left(task, x, input, runs);
+        let Scratch { operands, runs, products } = scratch;
+        let (left, between_lines) = self.left(task, x, operands, runs);
         let channels = task.shape.output;
         let (row, line) = (out_cols * channels, task.out_cols * channels);
         if out.is_empty() {
@@ -138,7 +156,7 @@ impl Direct {
             let memory = unsafe { rings.take(i * memory..(i + 1) * memory) };
             let convolve = |l: usize, out: &mut [f32]| {
                 let (line, first) = (task.out_cols, l * between_lines);
-                task.kernels.run(Band { direct: self, task, left: &left, line, between_lines, first, out });
+                T::run(self.set, Band { direct: self, task, left: &left, line, between_lines, first, out });
             };
             let finish = |r: usize, lines: &[&[f32]]| {
                 // SAFETY: each band has rows of its own.
@@ -154,24 +172,23 @@ impl Direct {
         &self,
         task: &Task,
         x: &'a [f32],
-        input: &'a mut Buffer,
+        operands: &'a mut Operands,
         runs: &'a mut Vec<usize>,
-    ) -> (Left<'a>, usize) {
+    ) -> (Left<'a, T>, usize) {
         let shape = task.shape;
-        let (x, cols) = match shape.pad {
-            0 => (x, task.cols),
-            pad => (padded(x, task, pad, input), task.cols + 2 * pad),
+        let (pixel, side, cols) = (shape.input, shape.kernel, task.cols + 2 * shape.pad);
+        let data = match T::as_it_is(x) {
+            Some(x) if shape.pad == 0 => x,
+            _ => padded(x, task, T::buffer(operands)),
         };
-        let (side, pixel) = (shape.kernel, shape.input);
         runs.clear();
-        let run = if shape.groups == 1 {
+        if shape.groups == 1 {
             runs.extend((0..side).map(|r| r * cols * pixel));
-            side * pixel
         } else {
             runs.extend((0..side * side).map(|tap| (tap / side * cols + tap % side) * pixel));
-            shape.input / shape.groups
-        };
-        (Left { data: x, first: 0, step: shape.stride * pixel, runs, run }, shape.stride * cols * pixel)
+        }
+        let run = Runs::of(shape).whole::<T>();
+        (Left { data, first: 0, step: shape.stride * pixel, runs, run }, shape.stride * cols * pixel)
     }
 
     fn bytes(&self) -> usize {
@@ -185,10 +202,10 @@ fn is_flat(shape: &ConvShape) -> bool {
 }
 
 /// Some lines of the output.
-struct Band<'a> {
-    direct: &'a Direct,
+struct Band<'a, T: Number> {
+    direct: &'a Direct<T>,
     task: &'a Task<'a>,
-    left: &'a Left<'a>,
+    left: &'a Left<'a, T>,
     /// Pixels of a line.
     line: usize,
     /// From what the first pixel of a line reads to what that of the next reads.
@@ -198,17 +215,15 @@ struct Band<'a> {
     out: &'a mut [f32],
 }
 
-impl Work for Band<'_> {
-    type Out = ();
-
+impl<T: Number> RealWork<T> for Band<'_, T> {
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
+    fn run<D: Real<Input = T, Weight = T>>(self, dot: D) {
         let shape = self.task.shape;
         for (g, (panels, bias)) in self.direct.groups.iter().enumerate() {
             let read = self.first + g * (shape.input / shape.groups);
             for p in 0..panels.count() {
                 let panel = panels.panel(p);
-                let bias = Some(&bias[p * 2 * S::LANES..][..2 * S::LANES]);
+                let bias = Some(&bias[p * 2 * D::LANES..][..2 * D::LANES]);
                 let finish = Plainly { bias, accumulate: false, relu: self.task.relu };
                 for (l, out) in self.out.chunks_mut(self.line * shape.output).enumerate() {
                     let (first, count) = (read + l * self.between_lines, out.len() / shape.output);
@@ -216,7 +231,7 @@ impl Work for Band<'_> {
                     let pieces = Pieces::new(out);
                     let target = Target { pieces: &pieces, at: g * panels.n() + panel.first, step: shape.output };
                     // SAFETY: `out` is borrowed mutably.
-                    unsafe { rows(F32(simd), &[left], count, panel, finish, target) };
+                    unsafe { rows(dot, &[left], count, panel, finish, target) };
                 }
             }
         }
@@ -224,10 +239,10 @@ impl Work for Band<'_> {
 }
 
 /// Some rows of the output of convolution and pooling.
-struct PooledBand<'a> {
-    direct: &'a Direct,
+struct PooledBand<'a, T: Number> {
+    direct: &'a Direct<T>,
     task: &'a Task<'a>,
-    left: &'a Left<'a>,
+    left: &'a Left<'a, T>,
     between_lines: usize,
     pool: PoolShape,
     /// First row, and numbers of a row.
@@ -238,11 +253,9 @@ struct PooledBand<'a> {
     out: &'a mut [f32],
 }
 
-impl Work for PooledBand<'_> {
-    type Out = ();
-
+impl<T: Number> RealWork<T> for PooledBand<'_, T> {
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
+    fn run<D: Real<Input = T, Weight = T>>(self, dot: D) {
         let Self { direct, task, left, between_lines, pool, .. } = self;
         let line = task.out_cols * task.shape.output;
         let mut ready = 0;
@@ -251,30 +264,33 @@ impl Work for PooledBand<'_> {
             for l in window.start.max(ready)..window.end {
                 let out = &mut self.ring[l % pool.kernel * line..][..line];
                 let first = l * between_lines;
-                Band { direct, task, left, line: task.out_cols, between_lines, first, out }.run(simd);
+                Band { direct, task, left, line: task.out_cols, between_lines, first, out }.run(dot);
             }
             ready = window.end;
             let ring = &*self.ring;
             let lines = window.map(|l| &ring[l % pool.kernel * line..][..line]);
-            pool_lines(simd, pool, lines, task.shape.output, out);
+            pool_lines(dot.simd(), pool, lines, task.shape.output, out);
         }
     }
 }
 
-/// The map with `pad` zeros on each side.
-fn padded<'a>(x: &[f32], task: &Task, pad: usize, buffer: &'a mut Buffer) -> &'a [f32] {
-    let pixel = task.shape.input;
+/// The map with its padding, and a number more where runs are longer than what they cover.
+fn padded<'a, T: Number>(x: &[f32], task: &Task, buffer: &'a mut Buffer<T>) -> &'a [T] {
+    let (pad, pixel, zero) = (task.shape.pad, task.shape.input, T::nearest(0.0));
     let row = (task.cols + 2 * pad) * pixel;
-    buffer.resize((task.rows + 2 * pad) * row);
-    team::for_each_chunk(buffer, row, |r, out| match r.checked_sub(pad) {
+    let len = (task.rows + 2 * pad) * row;
+    buffer.resize(len + T::STEP - 1);
+    let (map, beyond) = buffer.split_at_mut(len);
+    beyond.fill(zero);
+    team::for_each_chunk(map, row, |r, out| match r.checked_sub(pad) {
         Some(r) if r < task.rows => {
             let (left, rest) = out.split_at_mut(pad * pixel);
             let (inside, right) = rest.split_at_mut(task.cols * pixel);
-            left.fill(0.0);
-            inside.copy_from_slice(&x[r * task.cols * pixel..][..task.cols * pixel]);
-            right.fill(0.0);
+            left.fill(zero);
+            T::convert(task.kernels, &x[r * task.cols * pixel..][..task.cols * pixel], inside);
+            right.fill(zero);
         }
-        _ => out.fill(0.0),
+        _ => out.fill(zero),
     });
     buffer
 }

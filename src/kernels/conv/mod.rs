@@ -7,17 +7,19 @@
 //! - [`winograd`]: a 3×3 convolution with 36 instead of 144 multiplications per 4×4 outputs, and the 5×5 one of step 2,
 //!   which is four 3×3 ones on every other pixel.
 //!
-//! Numeric contract: relative to the largest output, within 1e-4 of the sum in f64 (direct: 1e-5). `scalar` kernels are
-//! always direct. Results do not depend on the number of threads.
+//! Numeric contract: relative to the largest output, within 1e-4 of the sum in f64 (direct: 1e-5), with bf16 within 2e-2 (direct:
+//! 1e-2). `scalar` kernels are always direct. Results do not depend on the number of threads.
 
 pub mod direct;
 pub mod winograd;
 
+use super::bf16::Bf16;
 use super::buffer::Buffer;
 use super::choice::Kernels;
 use super::lrn::LrnParams;
 use super::normalised::Normalised;
 use super::pool::{MapShape, PoolShape};
+use super::real::{Number, Operands};
 use direct::Direct;
 use winograd::Winograd;
 
@@ -60,20 +62,26 @@ impl ConvShape {
 pub struct Conv {
     kernels: Kernels,
     shape: ConvShape,
-    method: Method,
+    weights: Weights,
 }
 
 #[derive(Debug, Clone)]
-enum Method {
-    Direct(Direct),
-    Winograd(Winograd),
+enum Weights {
+    F32(Method<f32>),
+    Bf16(Method<u16>),
+}
+
+#[derive(Debug, Clone)]
+enum Method<T: Number> {
+    Direct(Direct<T>),
+    Winograd(Winograd<T>),
 }
 
 /// Memory that convolutions work in; kept between runs, shared by all layers that run one after the other.
 #[derive(Debug, Clone, Default)]
 pub struct Scratch {
     /// The input with its padding, or transformed.
-    input: Buffer,
+    operands: Operands,
     /// Products of transformed values, or lines that wait for being pooled.
     products: Buffer,
     /// Places of runs.
@@ -81,26 +89,34 @@ pub struct Scratch {
 }
 
 impl Conv {
-    /// Packs a convolution. `weight` is `[output, input / groups, kernel, kernel]`, `bias` one number per output.
+    /// Packs a convolution. `weight` is `[output, input / groups, kernel, kernel]`, `bias` one number per output. With `bf16`,
+    /// weights and inputs are rounded to that, but for kernels of one pixel: those are a network's outputs, and take no time.
     ///
     /// # Panics
     ///
     /// If a slice has another length than the shape says, or the groups do not divide the channels.
-    pub fn new(kernels: Kernels, shape: ConvShape, weight: &[f32], bias: &[f32]) -> Self {
-        let winograd = kernels != Kernels::scalar() && Winograd::supports(&shape);
-        Self::with_method(kernels, shape, weight, bias, winograd)
+    pub fn new(kernels: Kernels, shape: ConvShape, weight: &[f32], bias: &[f32], bf16: Option<Bf16>) -> Self {
+        let winograd = kernels != Kernels::scalar() && winograd::supports(&shape);
+        Self::with_method(kernels, shape, weight, bias, bf16.filter(|_| shape.kernel > 1), winograd)
     }
 
-    fn with_method(kernels: Kernels, shape: ConvShape, weight: &[f32], bias: &[f32], winograd: bool) -> Self {
+    fn with_method(
+        kernels: Kernels,
+        shape: ConvShape,
+        weight: &[f32],
+        bias: &[f32],
+        bf16: Option<Bf16>,
+        winograd: bool,
+    ) -> Self {
         assert!(
             shape.groups > 0 && shape.input.is_multiple_of(shape.groups) && shape.output.is_multiple_of(shape.groups)
         );
         assert_eq!((weight.len(), bias.len()), (shape.weights(), shape.output), "weights and biases of {shape:?}");
-        let method = match winograd {
-            true => Method::Winograd(Winograd::new(kernels, shape, weight, bias)),
-            false => Method::Direct(Direct::new(kernels, shape, weight, bias)),
+        let weights = match bf16 {
+            None => Weights::F32(Method::new(kernels, shape, weight, bias, winograd)),
+            Some(bf16) => Weights::Bf16(Method::new(bf16, shape, weight, bias, winograd)),
         };
-        Self { kernels, shape, method }
+        Self { kernels, shape, weights }
     }
 
     /// Its numbers.
@@ -110,9 +126,11 @@ impl Conv {
 
     /// How it is computed, for logs.
     pub fn method(&self) -> &'static str {
-        match self.method {
-            Method::Direct(_) => "direct",
-            Method::Winograd(_) => "winograd",
+        match &self.weights {
+            Weights::F32(Method::Direct(_)) => "direct",
+            Weights::F32(Method::Winograd(_)) => "winograd",
+            Weights::Bf16(Method::Direct(_)) => "direct, bf16",
+            Weights::Bf16(Method::Winograd(_)) => "winograd, bf16",
         }
     }
 
@@ -134,9 +152,9 @@ impl Conv {
             return;
         }
         let task = Task { kernels: self.kernels, shape: &self.shape, rows, cols, out_rows, out_cols, relu };
-        match &self.method {
-            Method::Direct(direct) => direct.run(&task, x, scratch, out),
-            Method::Winograd(winograd) => winograd.run(&task, x, scratch, out),
+        match &self.weights {
+            Weights::F32(method) => method.run(&task, x, scratch, out),
+            Weights::Bf16(method) => method.run(&task, x, scratch, out),
         }
     }
 }
@@ -144,7 +162,11 @@ impl Conv {
 impl Conv {
     /// Whether [`run_pooled`](Self::run_pooled) is possible: a convolution with few weights and many outputs gains by it.
     pub fn pools(&self) -> bool {
-        matches!(&self.method, Method::Direct(direct) if direct.pools(&self.shape))
+        match &self.weights {
+            Weights::F32(Method::Direct(direct)) => direct.pools(&self.shape),
+            Weights::Bf16(Method::Direct(direct)) => direct.pools(&self.shape),
+            _ => false,
+        }
     }
 
     /// Whether [`run_pooled`](Self::run_pooled) can do this LRN before the pooling.
@@ -175,12 +197,42 @@ impl Conv {
         assert_eq!(out.len(), to.iter().product::<usize>(), "the result {to:?}");
         pool.check([out_rows, out_cols, self.shape.output], to);
         let task = Task { kernels: self.kernels, shape: &self.shape, rows, cols, out_rows, out_cols, relu };
-        match &self.method {
-            Method::Direct(direct) if self.pools() => match lrn {
-                None => direct.run_pooled(&task, x, pool, scratch, out, to[1]),
-                Some(lrn) => direct.run_normalised(&task, x, lrn, pool, scratch, out, to[1]),
-            },
-            _ => panic!("{:?} and pooling in one", self.shape),
+        assert!(self.pools(), "{:?} and pooling in one", self.shape);
+        match &self.weights {
+            Weights::F32(method) => method.run_pooled(&task, x, (lrn, pool), scratch, out, to[1]),
+            Weights::Bf16(method) => method.run_pooled(&task, x, (lrn, pool), scratch, out, to[1]),
+        }
+    }
+}
+
+impl<T: Number> Method<T> {
+    fn new(set: T::Set, shape: ConvShape, weight: &[f32], bias: &[f32], winograd: bool) -> Self {
+        match winograd {
+            true => Self::Winograd(Winograd::new(set, shape, weight, bias)),
+            false => Self::Direct(Direct::new(set, shape, weight, bias)),
+        }
+    }
+
+    fn run(&self, task: &Task, x: &[f32], scratch: &mut Scratch, out: &mut [f32]) {
+        match self {
+            Self::Direct(direct) => direct.run(task, x, scratch, out),
+            Self::Winograd(winograd) => winograd.run(task, x, scratch, out),
+        }
+    }
+
+    fn run_pooled(
+        &self,
+        task: &Task,
+        x: &[f32],
+        (lrn, pool): (Option<LrnParams>, PoolShape),
+        scratch: &mut Scratch,
+        out: &mut [f32],
+        out_cols: usize,
+    ) {
+        match (self, lrn) {
+            (Self::Direct(direct), None) => direct.run_pooled(task, x, pool, scratch, out, out_cols),
+            (Self::Direct(direct), Some(lrn)) => direct.run_normalised(task, x, lrn, pool, scratch, out, out_cols),
+            (Self::Winograd(_), _) => unreachable!("only a direct convolution pools"),
         }
     }
 }

@@ -83,12 +83,14 @@ fn every_instruction_set_and_method_agrees_with_the_sum_in_f64() {
     for kernels in Kernels::available() {
         for (shape, rows, cols) in cases() {
             let (weight, bias) = (random(shape.weights(), 1), random(shape.output, 2));
-            let mut methods = vec![(false, 1e-5)];
-            if Winograd::supports(&shape) {
-                methods.push((true, 1e-4));
+            let mut methods = vec![(false, None, 1e-5)];
+            methods.extend(Bf16::available().into_iter().map(|bf16| (false, Some(bf16), 1e-2)));
+            if winograd::supports(&shape) {
+                methods.push((true, None, 1e-4));
+                methods.extend(Bf16::available().into_iter().map(|bf16| (true, Some(bf16), 2e-2)));
             }
-            for (winograd, tolerance) in methods {
-                let conv = Conv::with_method(kernels, shape, &weight, &bias, winograd);
+            for (winograd, bf16, tolerance) in methods {
+                let conv = Conv::with_method(kernels, shape, &weight, &bias, bf16, winograd);
                 for relu in [false, true] {
                     check(&conv, relu, tolerance, &weight, &bias, rows, cols);
                 }
@@ -106,8 +108,9 @@ fn pooling_on_the_way_gives_the_bits_of_pooling_afterwards() {
         let (weight, bias) = (random(shape.weights(), 1), random(shape.output, 2));
         let x = random(rows * cols * shape.input, 3);
         let from = [shape.out_len(rows), shape.out_len(cols), shape.output];
-        for kernels in Kernels::available() {
-            let conv = Conv::with_method(kernels, shape, &weight, &bias, false);
+        let rounded = Bf16::available().into_iter().map(|bf16| (Kernels::best(), Some(bf16)));
+        for (kernels, bf16) in Kernels::available().into_iter().map(|k| (k, None)).chain(rounded) {
+            let conv = Conv::with_method(kernels, shape, &weight, &bias, bf16, false);
             for (kernel, stride, pad) in [(3, 2, 1), (2, 2, 0), (3, 1, 2)].into_iter().filter(|_| conv.pools()) {
                 let pool = PoolShape { kernel, stride, pad };
                 let len = |n: usize| crate::model::arch::pooled_len(n, kernel, stride, pad);
@@ -137,10 +140,10 @@ fn pooling_on_the_way_gives_the_bits_of_pooling_afterwards() {
 
 #[test]
 fn the_number_of_threads_does_not_change_a_bit() {
-    let with = |threads: usize| {
+    let with = |threads: usize, bf16: Option<Bf16>| {
         let team = crate::kernels::Team::new(threads).unwrap();
         let run = |(shape, rows, cols): (ConvShape, usize, usize)| {
-            let conv = Conv::new(Kernels::best(), shape, &random(shape.weights(), 1), &random(shape.output, 2));
+            let conv = Conv::new(Kernels::best(), shape, &random(shape.weights(), 1), &random(shape.output, 2), bf16);
             let x = random(rows * cols * shape.input, 3);
             let mut out = vec![f32::NAN; shape.out_len(rows) * shape.out_len(cols) * shape.output];
             conv.run(&x, rows, cols, true, &mut Scratch::default(), &mut out);
@@ -148,16 +151,18 @@ fn the_number_of_threads_does_not_change_a_bit() {
         };
         team.install(|| cases().into_iter().map(run).collect::<Vec<_>>())
     };
-    let alone = with(1);
-    for threads in [2, 3, 7] {
-        assert!(with(threads) == alone, "{threads} threads");
+    for bf16 in [None, Bf16::available().pop()] {
+        let alone = with(1, bf16);
+        for threads in [2, 3, 7] {
+            assert!(with(threads, bf16) == alone, "{threads} threads, {bf16:?}");
+        }
     }
 }
 
 #[test]
 fn a_map_smaller_than_the_kernel_gives_nothing() {
     let shape = shape(3, 4, 7, 2, 0, 1);
-    let conv = Conv::new(Kernels::best(), shape, &random(shape.weights(), 1), &random(4, 2));
+    let conv = Conv::new(Kernels::best(), shape, &random(shape.weights(), 1), &random(4, 2), None);
     conv.run(&random(3 * 5 * 9, 3), 5, 9, true, &mut Scratch::default(), &mut []);
 }
 
@@ -165,5 +170,5 @@ fn a_map_smaller_than_the_kernel_gives_nothing() {
 fn scalar_kernels_keep_to_the_definition() {
     let shape = shape(32, 32, 3, 1, 1, 1);
     let (weight, bias) = (random(shape.weights(), 1), random(32, 2));
-    assert_eq!(Conv::new(Kernels::scalar(), shape, &weight, &bias).method(), "direct");
+    assert_eq!(Conv::new(Kernels::scalar(), shape, &weight, &bias, None).method(), "direct");
 }

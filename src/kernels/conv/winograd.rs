@@ -22,10 +22,10 @@
 #![allow(unsafe_code)]
 
 use super::super::buffer::Buffer;
-use super::super::choice::Kernels;
-use super::super::simd::{Simd, Work, load_some, store_some};
+use super::super::real::{Number, Real, RealWork};
+use super::super::simd::{MOST_LANES, Simd, load_some, store_some};
 use super::super::team::{self, Pieces};
-use super::super::tile::{F32, Left, Panels, Plainly, Target, rows};
+use super::super::tile::{Left, Panels, Plainly, Target, rows};
 use super::{ConvShape, Scratch, Task};
 
 /// Side of a tile of outputs.
@@ -36,16 +36,15 @@ const IN: usize = 6;
 const POINTS: usize = IN * IN;
 /// Tiles worked on at a time: a left factor of 400 channels then takes 300 KB.
 const BLOCK: usize = 192;
-/// Numbers in a cache line.
-const LINE: usize = Buffer::<f32>::LINE;
 /// The points √½ and √2; minus, 0 and ∞ go without saying.
 const A: f64 = std::f64::consts::FRAC_1_SQRT_2;
 const B: f64 = std::f64::consts::SQRT_2;
 
 /// Transformed and packed weights, one right factor for each of the 36 places.
 #[derive(Debug, Clone)]
-pub struct Winograd {
-    points: Vec<Panels>,
+pub struct Winograd<T: Number = f32> {
+    set: T::Set,
+    points: Vec<Panels<T>>,
     bias: Buffer,
     /// What lies outside of the map: a pixel of zeros.
     outside: Buffer,
@@ -53,19 +52,18 @@ pub struct Winograd {
     stride: usize,
 }
 
-impl Winograd {
-    /// Whether a convolution is of the kind that this method computes, and so many channels that it gains.
-    pub fn supports(shape: &ConvShape) -> bool {
-        matches!((shape.kernel, shape.stride), (3, 1) | (5, 2))
-            && shape.groups == 1
-            && shape.input.min(shape.output) >= 16
-    }
+/// Whether a convolution is of the kind that this method computes, and so many channels that it gains.
+pub fn supports(shape: &ConvShape) -> bool {
+    matches!((shape.kernel, shape.stride), (3, 1) | (5, 2)) && shape.groups == 1 && shape.input.min(shape.output) >= 16
+}
 
+impl<T: Number> Winograd<T> {
     /// Transforms and packs `[output, input, kernel, kernel]`.
-    pub fn new(kernels: Kernels, shape: ConvShape, weight: &[f32], bias: &[f32]) -> Self {
+    pub fn new(set: T::Set, shape: ConvShape, weight: &[f32], bias: &[f32]) -> Self {
         let ConvShape { input, output, kernel, stride, .. } = shape;
         let phases = stride * stride;
-        let mut points = vec![Panels::zeros(kernels.panel_width(), 1, phases * input, output); POINTS];
+        let width = T::panel_width(set);
+        let mut points = vec![Panels::zeros(width, T::STEP, phases * input, output); POINTS];
         for (i, weight) in weight.chunks_exact(kernel * kernel).enumerate() {
             let (n, channel) = (i / input, i % input);
             for phase in 0..phases {
@@ -76,13 +74,13 @@ impl Winograd {
                     _ => 0.0,
                 };
                 for (value, panels) in weight_transform(tap).into_iter().zip(&mut points) {
-                    *panels.at_mut(phase * input + channel, n) = value;
+                    *panels.at_mut(phase * input + channel, n) = T::nearest(value);
                 }
             }
         }
-        let mut padded = Buffer::zeros(points[0].count() * kernels.panel_width());
+        let mut padded = Buffer::zeros(points[0].count() * width);
         padded[..output].copy_from_slice(bias);
-        Self { points, bias: padded, outside: Buffer::zeros(input), stride }
+        Self { set, points, bias: padded, outside: Buffer::zeros(input), stride }
     }
 
     pub(super) fn run(&self, task: &Task, x: &[f32], scratch: &mut Scratch, out: &mut [f32]) {
@@ -91,9 +89,10 @@ impl Winograd {
         let threads = team::threads().min(tiles);
         let turns = tiles.div_ceil(BLOCK * threads);
         let sizes = Sizes::new(self, tiles.div_ceil(turns * threads));
-        scratch.input.resize(threads * POINTS * sizes.input_stride);
+        let inputs = T::buffer(&mut scratch.operands);
+        inputs.resize(threads * POINTS * sizes.input_stride);
         scratch.products.resize(threads * POINTS * sizes.product_stride);
-        let (inputs, products) = (Pieces::new(&mut scratch.input), Pieces::new(&mut scratch.products));
+        let (inputs, products) = (Pieces::new(inputs), Pieces::new(&mut scratch.products));
         let out = &Pieces::new(out);
         for turn in 0..turns {
             team::for_each(threads, |i| {
@@ -103,7 +102,7 @@ impl Winograd {
                 // SAFETY: each task of a turn has another `i`.
                 let (inputs, products) =
                     unsafe { (inputs.take(i * input..(i + 1) * input), products.take(i * product..(i + 1) * product)) };
-                task.kernels.run(Block { winograd: self, task, sizes, tiles, cols, x, inputs, products, out });
+                T::run(self.set, Block { winograd: self, task, sizes, tiles, cols, x, inputs, products, out });
             });
         }
     }
@@ -166,56 +165,56 @@ struct Sizes {
 }
 
 impl Sizes {
-    fn new(winograd: &Winograd, tiles: usize) -> Self {
+    fn new<T: Number>(winograd: &Winograd<T>, tiles: usize) -> Self {
         // Whole cache lines; not a power of two, at which the rows of a tile would share few sets of the cache.
-        let step = |len: usize| {
-            let lines = len.div_ceil(LINE);
-            (lines + usize::from(lines.is_multiple_of(32))) * LINE
+        let step = |len: usize, line: usize| {
+            let lines = len.div_ceil(line);
+            (lines + usize::from(lines.is_multiple_of(32))) * line
         };
-        let odd = |len: usize| ((len / LINE) | 1) * LINE;
+        let odd = |len: usize, line: usize| ((len / line) | 1) * line;
+        let (line, products_line) = (Buffer::<T>::LINE, Buffer::<f32>::LINE);
         let weights = &winograd.points[0];
         // A vector of the last channels may reach beyond them.
-        let (input_step, product_step) = (step(weights.k() + LINE - 1), step(weights.n()));
-        let (input_stride, product_stride) = (odd(tiles * input_step), odd(tiles * product_step));
+        let (input_step, product_step) = (step(weights.k() + MOST_LANES - 1, line), step(weights.n(), products_line));
+        let (input_stride, product_stride) = (odd(tiles * input_step, line), odd(tiles * product_step, products_line));
         Self { input_step, input_stride, product_step, product_stride }
     }
 }
 
 /// Some tiles, row by row of the map.
-struct Block<'a> {
-    winograd: &'a Winograd,
+struct Block<'a, T: Number> {
+    winograd: &'a Winograd<T>,
     task: &'a Task<'a>,
     sizes: Sizes,
     tiles: std::ops::Range<usize>,
     /// Tiles in a row.
     cols: usize,
     x: &'a [f32],
-    inputs: &'a mut [f32],
+    inputs: &'a mut [T],
     products: &'a mut [f32],
     /// The whole map of outputs.
     out: &'a Pieces<'a, f32>,
 }
 
-impl Work for Block<'_> {
-    type Out = ();
-
+impl<T: Number> RealWork<T> for Block<'_, T> {
     #[inline(always)]
-    fn run<S: Simd>(mut self, simd: S) {
+    fn run<D: Real<Input = T, Weight = T>>(mut self, dot: D) {
         for tile in self.tiles.clone() {
-            self.transform_input(simd, tile);
+            self.transform_input(dot, tile);
         }
         for point in 0..POINTS {
-            self.multiply(simd, point);
+            self.multiply(dot, point);
         }
         for tile in self.tiles.clone() {
-            self.transform_output(simd, tile);
+            self.transform_output(dot.simd(), tile);
         }
     }
 }
 
-impl Block<'_> {
+impl<T: Number> Block<'_, T> {
     #[inline(always)]
-    fn transform_input<S: Simd>(&mut self, simd: S, tile: usize) {
+    fn transform_input<D: Real<Input = T>>(&mut self, dot: D, tile: usize) {
+        let simd = dot.simd();
         let Sizes { input_step, input_stride, .. } = self.sizes;
         let (task, stride) = (self.task, self.winograd.stride);
         let (pixel, pad) = (task.shape.input, task.shape.pad);
@@ -232,8 +231,8 @@ impl Block<'_> {
                 }
             }
             let to = (tile - self.tiles.start) * input_step + phase * pixel;
-            for c in (0..pixel).step_by(S::LANES) {
-                let len = S::LANES.min(pixel - c);
+            for c in (0..pixel).step_by(D::LANES) {
+                let len = D::LANES.min(pixel - c);
                 let mut half = [[simd.splat(0.0); IN]; IN];
                 for (col, half) in half.iter_mut().enumerate() {
                     let mut d = [simd.splat(0.0); IN];
@@ -246,7 +245,7 @@ impl Block<'_> {
                     let mut d = [simd.splat(0.0); IN];
                     d.iter_mut().zip(&half).for_each(|(d, half)| *d = half[row]);
                     for (col, v) in input_transform(simd, d).into_iter().enumerate() {
-                        simd.store(v, &mut self.inputs[(row * IN + col) * input_stride + to + c..]);
+                        dot.store(v, &mut self.inputs[(row * IN + col) * input_stride + to + c..]);
                     }
                 }
             }
@@ -255,7 +254,7 @@ impl Block<'_> {
 
     /// The product of one of the 36 places.
     #[inline(always)]
-    fn multiply<S: Simd>(&mut self, simd: S, point: usize) {
+    fn multiply<D: Real<Input = T, Weight = T>>(&mut self, dot: D, point: usize) {
         let Sizes { input_step, input_stride, product_step, product_stride } = self.sizes;
         let weights = &self.winograd.points[point];
         let data = &self.inputs[point * input_stride..][..input_stride];
@@ -265,7 +264,7 @@ impl Block<'_> {
             let panel = weights.panel(p);
             let target = Target { pieces: &pieces, at: panel.first, step: product_step };
             // SAFETY: `products` is borrowed mutably.
-            unsafe { rows(F32(simd), &[left], self.tiles.len(), panel, Plainly::default(), target) };
+            unsafe { rows(dot, &[left], self.tiles.len(), panel, Plainly::default(), target) };
         }
     }
 

@@ -6,6 +6,7 @@
 //! |---|---|---|
 //! | `scalar` | plain Rust | |
 //! | `avx2` | `vpmaddwd` on bytes widened to 16 bits | pairs in i32: `vpmaddubsw`, which saturates at 16 bits, is not used |
+//! | `avx-vnni` | `vpdpbusd` on AVX2's vectors | as `vnni` |
 //! | `vnni` | AVX-512 `vpdpbusd` | four products into each lane without saturation |
 //! | `neon` | `mul` in 16 bits, `sadalp` | −32640…32385 fits into 16 bits |
 //! | `neon-dot` | `sdot` | of i8: 128 is taken from the inputs, and given back by the bias |
@@ -13,6 +14,8 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx_vnni;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 #[cfg(target_arch = "aarch64")]
@@ -150,6 +153,8 @@ enum Set {
     #[cfg(target_arch = "x86_64")]
     Avx2(avx2::Avx2),
     #[cfg(target_arch = "x86_64")]
+    AvxVnni(avx_vnni::AvxVnni),
+    #[cfg(target_arch = "x86_64")]
     Vnni(vnni::Vnni),
     #[cfg(target_arch = "aarch64")]
     Neon(neon::Neon),
@@ -158,6 +163,9 @@ enum Set {
 }
 
 impl Dot {
+    /// Names of all there are, on whatever processor.
+    pub const NAMES: [&str; 6] = ["scalar", "avx2", "avx-vnni", "vnni", "neon", "neon-dot"];
+
     /// What this processor has, the best last; `scalar` is always the first.
     pub fn available() -> Vec<Self> {
         #[allow(unused_mut, reason = "on processors without instructions of their own")]
@@ -165,6 +173,7 @@ impl Dot {
         #[cfg(target_arch = "x86_64")]
         {
             sets.extend(avx2::Avx2::new().map(Set::Avx2));
+            sets.extend(avx_vnni::AvxVnni::new().map(Set::AvxVnni));
             sets.extend(vnni::Vnni::new().map(Set::Vnni));
         }
         #[cfg(target_arch = "aarch64")]
@@ -185,12 +194,19 @@ impl Dot {
         Self(Set::Scalar(portable::Portable))
     }
 
-    /// `scalar`, `avx2`, `vnni`, `neon` or `neon-dot`.
+    /// The one of that name, if this processor has it.
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::available().into_iter().find(|dot| dot.name() == name)
+    }
+
+    /// Its name, one of [`NAMES`](Self::NAMES).
     pub fn name(self) -> &'static str {
         match self.0 {
             Set::Scalar(_) => "scalar",
             #[cfg(target_arch = "x86_64")]
             Set::Avx2(_) => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Set::AvxVnni(_) => "avx-vnni",
             #[cfg(target_arch = "x86_64")]
             Set::Vnni(_) => "vnni",
             #[cfg(target_arch = "aarch64")]
@@ -200,12 +216,29 @@ impl Dot {
         }
     }
 
+    /// Whether it has instructions that multiply bytes and sum the products in 32 bits.
+    pub fn sums_bytes(self) -> bool {
+        matches!(self.name(), "avx-vnni" | "vnni" | "neon-dot")
+    }
+
+    /// The name of the kernels of f32 on the same vectors.
+    pub fn vectors(self) -> &'static str {
+        match self.name() {
+            "avx-vnni" => "avx2",
+            "vnni" => "avx512",
+            "neon-dot" => "neon",
+            same => same,
+        }
+    }
+
     /// Does a piece of work with these instructions.
     pub fn run(self, work: impl IntWork) {
         match self.0 {
             Set::Scalar(dot) => work.run(dot),
             #[cfg(target_arch = "x86_64")]
             Set::Avx2(dot) => dot.run(work),
+            #[cfg(target_arch = "x86_64")]
+            Set::AvxVnni(dot) => dot.run(work),
             #[cfg(target_arch = "x86_64")]
             Set::Vnni(dot) => dot.run(work),
             #[cfg(target_arch = "aarch64")]
