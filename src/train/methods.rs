@@ -101,10 +101,10 @@ fn propose_all(net: &Net, data: &Dataset, phase: &Phase) -> Result<Vec<Vec<BBox>
     let mut out = vec![Vec::new(); data.images.len()];
     std::thread::scope(|scope| {
         let samples = feed::start(scope, data, &all, &options, 0, all.len() as u64);
+        let pass = net.pass(Mode::Eval);
         for sample in samples {
             let sample = sample?;
             let boxes = no_grad(|| {
-                let pass = net.pass(Mode::Eval);
                 let map: Tensor = pass.trunk(&detect::input_tensor(&sample, net.params.device()));
                 let (scores, deltas) = pass.rpn(&map);
                 live_proposals(&scores, &deltas, &sample, &phase.anchors)

@@ -96,16 +96,13 @@ impl<'a> Pass<'a> {
                 bn.adopt(&bare().to_kind(Kind::Float));
                 unchanged
             }
-            Some(bn) => {
-                let (weight, bias) = self.once(name, || {
-                    let (weight, bias) = bn.fold(self.param(name, "weight"));
-                    (self.working(&weight), Some(self.working(&bias)))
-                });
-                apply(&weight, bias)
-            }
-            None => {
-                let (weight, bias) = self.once(name, || {
-                    (self.working(self.param(name, "weight")), Some(self.working(self.param(name, "bias"))))
+            norm => {
+                let (weight, bias) = self.once(name, || match norm {
+                    Some(bn) => {
+                        let (weight, bias) = bn.fold(self.param(name, "weight"));
+                        (self.working(&weight), Some(self.working(&bias)))
+                    }
+                    None => (self.working(self.param(name, "weight")), Some(self.working(self.param(name, "bias")))),
                 });
                 apply(&weight, bias)
             }
