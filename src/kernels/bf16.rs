@@ -161,7 +161,7 @@ impl<P: Pairs> Dot for InPairs<P> {
     }
 
     #[inline(always)]
-    fn add(self, sum: Self::Sum, x: P::Pair, w: P::Pair) -> Self::Sum {
+    fn add<const AT: usize>(self, sum: Self::Sum, x: P::Pair, w: P::Pair) -> Self::Sum {
         self.0.add_products(sum, x, w)
     }
 }

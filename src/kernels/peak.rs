@@ -10,7 +10,7 @@ use super::bf16::Bf16;
 use super::buffer::Buffer;
 use super::choice::Kernels;
 use super::int8::Dot;
-use super::int8::dot::{Bytes, IntDot, IntWork, Scale};
+use super::int8::dot::{Bytes, Form, IntDot, IntWork, Scale};
 use super::real::{Number, Real, RealWork};
 use super::team::{self, Pieces};
 use super::tile::{Left, Panels, Plainly, Target, rows};
@@ -19,8 +19,6 @@ use super::tile::{Left, Panels, Plainly, Target, rows};
 const K: usize = 128;
 /// Length of the sums of bytes: 23 KB.
 const INT_K: usize = 512;
-/// Bytes multiplied at a time.
-const STEP: usize = 4;
 /// Tiles between two looks at the clock.
 const TIMES: usize = 200;
 
@@ -49,8 +47,8 @@ fn peak_of<T: Number>(set: T::Set, time: Duration) -> f64 {
 /// The same of products of bytes, in integers.
 pub fn peak_ops(dot: Dot, time: Duration) -> f64 {
     on_all_threads(time, || {
-        let (width, _) = dot.panel();
-        let mut panels = Panels::zeros(width, STEP, INT_K, width);
+        let Form { width, step, .. } = dot.form();
+        let mut panels = Panels::zeros(width, step, INT_K, width);
         (0..INT_K).for_each(|k| *panels.at_mut(k, k % width) = (k % 5) as i8);
         let (left, bias, factors) = (vec![3; INT_K * 16], vec![0; width], vec![1e-3; width]);
         let mut out = vec![0; width * 16];

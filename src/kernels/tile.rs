@@ -16,7 +16,8 @@
 //! Numeric contract of f32: sums run over k in order, one rounding per step with fused multiply-add, two without.
 //!
 //! 1. All sums stay in registers: rows × 2 vectors of them, see [`Dot::ROWS`]. Each step loads two vectors of the panel
-//!    and one number per row.
+//!    and one number per row. Where reading one number into all lanes would take a turn of the unit that multiplies (ARM),
+//!    four numbers of a row are read at a time and the multiplying instruction picks one ([`Dot::AHEAD`]).
 //! 2. Row counts that are not a multiple are split evenly (64 into 13, 13, 13, 13, 12, not 14·4 + 8), and each count has
 //!    code of its own: nearly nothing is computed in vain.
 #![allow(unsafe_code)]
@@ -31,7 +32,7 @@ pub trait Dot: Copy {
     type Input: Plain;
     /// Numbers of the right factor.
     type Weight: Plain;
-    /// `STEP` inputs, in all lanes.
+    /// Inputs of `AHEAD` steps.
     type X: Copy;
     /// `STEP` weights for each lane.
     type W: Copy;
@@ -41,25 +42,38 @@ pub trait Dot: Copy {
     const STEP: usize;
     /// Lanes of a vector of sums.
     const LANES: usize;
+    /// Steps whose inputs are read at a time: 4 where an instruction can pick one of them from a register, else 1.
+    const AHEAD: usize = 1;
     /// Rows of a tile whose sums stay in registers.
     const ROWS: usize;
 
     /// Nothing added yet.
     fn zero(self) -> Self::Sum;
-    /// Inputs from memory.
+    /// Inputs of `AHEAD` steps from memory.
+    ///
+    /// # Safety
+    ///
+    /// `AHEAD · STEP` numbers must be readable at `x`.
+    unsafe fn inputs_at(self, x: *const Self::Input) -> Self::X;
+    /// Inputs of one step, the first.
     ///
     /// # Safety
     ///
     /// `STEP` numbers must be readable at `x`.
-    unsafe fn inputs_at(self, x: *const Self::Input) -> Self::X;
+    #[inline(always)]
+    unsafe fn first_at(self, x: *const Self::Input) -> Self::X {
+        const { assert!(Self::AHEAD == 1, "a way to read less") };
+        // SAFETY: this is all; readable, says the caller.
+        unsafe { self.inputs_at(x) }
+    }
     /// Weights from memory.
     ///
     /// # Safety
     ///
     /// `STEP · LANES` numbers must be readable at `w`.
     unsafe fn weights_at(self, w: *const Self::Weight) -> Self::W;
-    /// `sum` and the products.
-    fn add(self, sum: Self::Sum, x: Self::X, w: Self::W) -> Self::Sum;
+    /// `sum` and the products with the inputs of a step, of those that `x` has.
+    fn add<const AT: usize>(self, sum: Self::Sum, x: Self::X, w: Self::W) -> Self::Sum;
 }
 
 /// Products of f32.
@@ -69,11 +83,12 @@ pub struct F32<S>(pub S);
 impl<S: Simd> Dot for F32<S> {
     type Input = f32;
     type Weight = f32;
-    type X = S::F32;
+    type X = S::Few;
     type W = S::F32;
     type Sum = S::F32;
     const STEP: usize = 1;
     const LANES: usize = S::LANES;
+    const AHEAD: usize = S::AHEAD;
     const ROWS: usize = S::ROWS;
 
     #[inline(always)]
@@ -82,9 +97,15 @@ impl<S: Simd> Dot for F32<S> {
     }
 
     #[inline(always)]
-    unsafe fn inputs_at(self, x: *const f32) -> S::F32 {
+    unsafe fn inputs_at(self, x: *const f32) -> S::Few {
         // SAFETY: readable, says the caller.
-        unsafe { self.0.splat_at(x) }
+        unsafe { self.0.few_at(x) }
+    }
+
+    #[inline(always)]
+    unsafe fn first_at(self, x: *const f32) -> S::Few {
+        // SAFETY: readable, says the caller.
+        unsafe { self.0.one_at(x) }
     }
 
     #[inline(always)]
@@ -94,8 +115,8 @@ impl<S: Simd> Dot for F32<S> {
     }
 
     #[inline(always)]
-    fn add(self, sum: S::F32, x: S::F32, w: S::F32) -> S::F32 {
-        self.0.mul_add(x, w, sum)
+    fn add<const AT: usize>(self, sum: S::F32, x: S::Few, w: S::F32) -> S::F32 {
+        self.0.mul_add_one::<AT>(x, w, sum)
     }
 }
 
@@ -292,17 +313,17 @@ unsafe fn tile<D: Dot, F: Finish<D>, const ROWS: usize>(
         for &run in left.runs {
             // SAFETY: asserted above: the run of the last row ends inside of `left.data`.
             let mut x = unsafe { left.data.as_ptr().add(left.first + skip * left.step + run) };
-            for _ in 0..left.run / D::STEP {
-                // SAFETY: the loops make Σ runs × run / STEP steps, and the panel has as many of two vectors of weights.
-                let (w0, w1) = unsafe { (dot.weights_at(w), dot.weights_at(w.add(D::LANES * D::STEP))) };
-                for (r, sums) in sums.iter_mut().enumerate() {
-                    // SAFETY: row `r` at this place of its run, inside of `left.data` as asserted.
-                    let x = unsafe { dot.inputs_at(x.add(r * left.step)) };
-                    sums[0] = dot.add(sums[0], x, w0);
-                    sums[1] = dot.add(sums[1], x, w1);
+            let (whole, rest) = (left.run / D::STEP / D::AHEAD, left.run / D::STEP % D::AHEAD);
+            // SAFETY: the loops make Σ runs × run / STEP steps, and the panel has as many of two vectors of weights; the rows
+            // at this place of their runs lie inside of `left.data` as asserted. Both end at most one past what they read.
+            unsafe {
+                for _ in 0..whole {
+                    steps::<D, ROWS, true>(dot, x, left.step, w, &mut sums);
+                    w = w.add(D::AHEAD * 2 * D::LANES * D::STEP);
+                    x = x.add(D::AHEAD * D::STEP);
                 }
-                // SAFETY: at most one past the end of what the loops read.
-                unsafe {
+                for _ in 0..rest {
+                    steps::<D, ROWS, false>(dot, x, left.step, w, &mut sums);
                     w = w.add(2 * D::LANES * D::STEP);
                     x = x.add(D::STEP);
                 }
@@ -322,6 +343,57 @@ unsafe fn tile<D: Dot, F: Finish<D>, const ROWS: usize>(
             finish.put(dot, sums, unsafe { target.pieces.take(at(r)..at(r) + panel.real) });
         }
     }
+}
+
+/// Some steps of all rows: `AHEAD` of them, or one.
+///
+/// # Safety
+///
+/// These steps must be readable at `ROWS` rows from `x` on, `apart` numbers apart, and two vectors of weights for each at `w`.
+#[inline(always)]
+unsafe fn steps<D: Dot, const ROWS: usize, const WHOLE: bool>(
+    dot: D,
+    x: *const D::Input,
+    apart: usize,
+    w: *const D::Weight,
+    sums: &mut [[D::Sum; 2]; ROWS],
+) {
+    let last = if WHOLE { D::AHEAD - 1 } else { 0 };
+    let weights: [[D::W; 2]; MOST_AHEAD] = std::array::from_fn(|i| {
+        [0, 1].map(|half| {
+            // SAFETY: readable, says the caller. Those beyond the last step are that step's, and not used.
+            unsafe { dot.weights_at(w.add((2 * i.min(last) + half) * D::LANES * D::STEP)) }
+        })
+    });
+    // Not a loop: compilers take one for too long to be unrolled, and then keep the sums in memory.
+    macro_rules! each_row {
+        ($($r:literal)*) => {$(
+            if $r < ROWS {
+                let sums = &mut sums[$r];
+                // SAFETY: row `$r` is readable, says the caller.
+                let x = unsafe {
+                    let x = x.add($r * apart);
+                    if WHOLE { dot.inputs_at(x) } else { dot.first_at(x) }
+                };
+                step::<D, 0>(dot, sums, x, weights[0]);
+                if last > 0 {
+                    step::<D, 1>(dot, sums, x, weights[1]);
+                    step::<D, 2>(dot, sums, x, weights[2]);
+                    step::<D, 3>(dot, sums, x, weights[3]);
+                }
+            }
+        )*};
+    }
+    each_row!(0 1 2 3 4 5 6 7 8 9 10 11 12 13);
+}
+
+/// [`Dot::AHEAD`] where it is not 1.
+const MOST_AHEAD: usize = 4;
+
+/// One step of a row.
+#[inline(always)]
+fn step<D: Dot, const AT: usize>(dot: D, sums: &mut [D::Sum; 2], x: D::X, w: [D::W; 2]) {
+    *sums = [dot.add::<AT>(sums[0], x, w[0]), dot.add::<AT>(sums[1], x, w[1])];
 }
 
 /// f32 sums as f32 results.

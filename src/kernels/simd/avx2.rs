@@ -27,6 +27,7 @@ impl Avx2 {
 
 impl Simd for Avx2 {
     type F32 = __m256;
+    type Few = __m256;
     const LANES: usize = 8;
     const ROWS: usize = 6;
 
@@ -51,7 +52,7 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    unsafe fn splat_at(self, x: *const f32) -> __m256 {
+    unsafe fn few_at(self, x: *const f32) -> __m256 {
         // SAFETY: `self` proves the features; readable, says the caller.
         unsafe { _mm256_set1_ps(*x) }
     }
@@ -102,5 +103,10 @@ impl Simd for Avx2 {
     fn mul_add(self, a: __m256, b: __m256, c: __m256) -> __m256 {
         // SAFETY: `self` proves the features.
         unsafe { _mm256_fmadd_ps(a, b, c) }
+    }
+
+    #[inline(always)]
+    fn mul_add_one<const AT: usize>(self, x: __m256, b: __m256, c: __m256) -> __m256 {
+        self.mul_add(x, b, c)
     }
 }

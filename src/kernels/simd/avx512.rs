@@ -30,6 +30,7 @@ impl Avx512 {
 
 impl Simd for Avx512 {
     type F32 = __m512;
+    type Few = __m512;
     const LANES: usize = 16;
     const ROWS: usize = 14;
 
@@ -54,7 +55,7 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    unsafe fn splat_at(self, x: *const f32) -> __m512 {
+    unsafe fn few_at(self, x: *const f32) -> __m512 {
         // SAFETY: `self` proves the features; readable, says the caller.
         unsafe { _mm512_set1_ps(*x) }
     }
@@ -116,5 +117,10 @@ impl Simd for Avx512 {
     fn mul_add(self, a: __m512, b: __m512, c: __m512) -> __m512 {
         // SAFETY: `self` proves the features.
         unsafe { _mm512_fmadd_ps(a, b, c) }
+    }
+
+    #[inline(always)]
+    fn mul_add_one<const AT: usize>(self, x: __m512, b: __m512, c: __m512) -> __m512 {
+        self.mul_add(x, b, c)
     }
 }

@@ -21,8 +21,12 @@ pub mod portable;
 pub trait Simd: Copy + Send + Sync + 'static {
     /// The vector.
     type F32: Copy;
+    /// [`AHEAD`](Self::AHEAD) numbers, one of which at a time is multiplied with a vector.
+    type Few: Copy;
     /// Numbers in a vector.
     const LANES: usize;
+    /// Numbers that are read at a time to be multiplied with a vector each: 4, or 1 where reading spreads over all lanes.
+    const AHEAD: usize = 1;
     /// Rows of a tile of two vectors that fits into the registers.
     const ROWS: usize;
 
@@ -40,12 +44,23 @@ pub trait Simd: Copy + Send + Sync + 'static {
     ///
     /// If the slice is shorter than a vector.
     fn store(self, v: Self::F32, out: &mut [f32]);
-    /// All lanes the number at `x`.
+    /// The numbers at `x`.
+    ///
+    /// # Safety
+    ///
+    /// `AHEAD` numbers must be readable at `x`.
+    unsafe fn few_at(self, x: *const f32) -> Self::Few;
+    /// The first of them alone.
     ///
     /// # Safety
     ///
     /// `x` must be readable.
-    unsafe fn splat_at(self, x: *const f32) -> Self::F32;
+    #[inline(always)]
+    unsafe fn one_at(self, x: *const f32) -> Self::Few {
+        const { assert!(Self::AHEAD == 1, "a way to read less") };
+        // SAFETY: this is all; readable, says the caller.
+        unsafe { self.few_at(x) }
+    }
     /// A vector from memory of any alignment.
     ///
     /// # Safety
@@ -71,6 +86,8 @@ pub trait Simd: Copy + Send + Sync + 'static {
     }
     /// `a · b + c`.
     fn mul_add(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32;
+    /// `x[AT] · b + c`.
+    fn mul_add_one<const AT: usize>(self, x: Self::Few, b: Self::F32, c: Self::F32) -> Self::F32;
 }
 
 /// Something to compute with whatever vectors the processor has. Implementations of `run` are `#[inline(always)]`, as is

@@ -13,6 +13,7 @@ type V = [f32; 4];
 
 impl Simd for Portable {
     type F32 = V;
+    type Few = V;
     const LANES: usize = 4;
     const ROWS: usize = 4;
 
@@ -32,7 +33,7 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    unsafe fn splat_at(self, x: *const f32) -> V {
+    unsafe fn few_at(self, x: *const f32) -> V {
         // SAFETY: readable, says the caller.
         [unsafe { x.read() }; 4]
     }
@@ -77,5 +78,10 @@ impl Simd for Portable {
     fn mul_add(self, a: V, b: V, c: V) -> V {
         // Not `f32::mul_add`: without the instruction that is a slow function.
         from_fn(|i| a[i] * b[i] + c[i])
+    }
+
+    #[inline(always)]
+    fn mul_add_one<const AT: usize>(self, x: V, b: V, c: V) -> V {
+        self.mul_add(x, b, c)
     }
 }

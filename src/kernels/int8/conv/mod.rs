@@ -1,12 +1,12 @@
 //! Convolution of channels-last u8 maps with i8 weights; see [the definition](super).
 //!
 //! The same tiles as in f32 ([`tile`](crate::kernels::tile)): output pixels of a row are rows of a product, read straight
-//! from the map, in runs of what a row of the kernel covers, four bytes at a time. The map is copied only to give it a
-//! border of zero points.
+//! from the map, in runs of what a row of the kernel covers, as many bytes at a time as the instructions take (four, or 16).
+//! The map is copied only to give it a border of zero points.
 //!
-//! Where a run is no multiple of four there are two ways. It reads on into the next pixel and meets zero weights there; or,
+//! Where a run is no multiple of that there are two ways. It reads on into the next pixel and meets zero weights there; or,
 //! if that takes fewer steps, what is left over of all runs is gathered beside the map (`tail`): a first layer of 7×7 pixels
-//! of three channels then takes 37 steps for its 147 numbers instead of 42.
+//! of three channels then takes 37 steps of four for its 147 numbers instead of 42.
 //!
 //! 1. A layer with large weights is cut into blocks of two panels × some lines ([`run`](QuantConv::run)): two panels of
 //!    outputs fill a cache line of the map, so no two threads write to one, and blocks of equal size share out evenly.
@@ -73,9 +73,6 @@ pub struct QuantConv {
     zeros: Vec<u8>,
     rescale: Rescale,
 }
-
-/// Numbers that products are made of at a time.
-const STEP: usize = 4;
 
 /// Memory that layers work in, kept from run to run.
 #[derive(Debug, Clone, Default)]

@@ -1,8 +1,8 @@
 //! Packing of weights: which number of the map meets which weight.
 
-use super::{QuantConv, Rescale, STEP};
+use super::{QuantConv, Rescale};
 use crate::kernels::ConvShape;
-use crate::kernels::int8::Dot;
+use crate::kernels::int8::dot::{Dot, Form};
 use crate::kernels::tile::Panels;
 
 /// The outputs of a group. All is filled up to whole panels.
@@ -20,27 +20,29 @@ pub struct Group {
 /// How the numbers that an output sees are read.
 #[derive(Debug, Clone, Copy)]
 pub struct Runs {
-    /// Bytes read of each run, a multiple of [`STEP`].
+    /// Bytes read of each run, whole steps of the instructions.
     pub len: usize,
     /// Bytes left over of each run, gathered beside the map.
     pub tail: usize,
     count: usize,
+    /// Bytes taken at a time.
+    step: usize,
 }
 
 /// The only run of a tail.
 const WHOLE: [usize; 1] = [0];
 
 impl Runs {
-    fn new(shape: &ConvShape) -> Self {
+    fn new(shape: &ConvShape, step: usize) -> Self {
         let ConvShape { kernel, .. } = *shape;
         let contiguous = contiguous(shape);
         let count = shape.window() / contiguous.max(1);
-        let over = contiguous % STEP;
+        let over = contiguous % step;
         // Gathered, the rest takes these steps; one for each run if runs read on.
-        if shape.groups == 1 && kernel > 1 && over > 0 && (over * count).div_ceil(STEP) < count {
-            return Self { len: contiguous - over, tail: over, count };
+        if shape.groups == 1 && kernel > 1 && over > 0 && (over * count).div_ceil(step) < count {
+            return Self { len: contiguous - over, tail: over, count, step };
         }
-        Self { len: contiguous.next_multiple_of(STEP), tail: 0, count }
+        Self { len: contiguous.next_multiple_of(step), tail: 0, count, step }
     }
 
     /// Bytes that a run reads beyond what it covers.
@@ -50,7 +52,7 @@ impl Runs {
 
     /// Bytes that are left over for a pixel, filled up to steps.
     pub fn tail_step(&self) -> usize {
-        (self.tail * self.count).next_multiple_of(STEP)
+        (self.tail * self.count).next_multiple_of(self.step)
     }
 
     /// The part of a product that is read from the gathered bytes, from a pixel on.
@@ -90,13 +92,14 @@ impl QuantConv {
         assert_eq!((bias.len(), zeros.len()), (output, input), "biases and zero points of {shape:?}");
         assert_eq!(rescale.factors().len(), output, "factors of {shape:?}");
         let (inputs, outputs, window) = (input / groups, output / groups, shape.window());
-        let (runs, contiguous) = (Runs::new(&shape), contiguous(&shape));
-        let (width, offset) = dot.panel();
+        let dot = dot.for_weights(weight);
+        let Form { width, step, offset } = dot.form();
+        let (runs, contiguous) = (Runs::new(&shape, step), contiguous(&shape));
         let filled = outputs.next_multiple_of(width);
         let mut packed = Vec::with_capacity(groups);
         for (g, weight) in weight.chunks_exact((outputs * window).max(1)).enumerate() {
             let zeros = &zeros[g * inputs..][..inputs];
-            let mut panels = Panels::zeros(width, STEP, runs.k(), outputs);
+            let mut panels = Panels::zeros(width, step, runs.k(), outputs);
             let (mut folded, mut factors) = (vec![0i32; filled], vec![0f32; filled]);
             factors[..outputs].copy_from_slice(&rescale.factors()[g * outputs..][..outputs]);
             for (o, weight) in weight.chunks_exact(window).enumerate() {

@@ -61,7 +61,7 @@ impl Dot for Avx2 {
     }
 
     #[inline(always)]
-    fn add(self, sum: __m256i, x: [__m256i; 2], w: [__m256i; 2]) -> __m256i {
+    fn add<const AT: usize>(self, sum: __m256i, x: [__m256i; 2], w: [__m256i; 2]) -> __m256i {
         // SAFETY: `self` proves the feature.
         unsafe {
             let even = _mm256_madd_epi16(x[0], w[0]);

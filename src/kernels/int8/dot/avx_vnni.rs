@@ -55,7 +55,7 @@ impl Dot for AvxVnni {
     }
 
     #[inline(always)]
-    fn add(self, sum: __m256i, x: __m256i, w: __m256i) -> __m256i {
+    fn add<const AT: usize>(self, sum: __m256i, x: __m256i, w: __m256i) -> __m256i {
         // SAFETY: `self` proves the features.
         unsafe { _mm256_dpbusd_avx_epi32(sum, x, w) }
     }

@@ -8,8 +8,8 @@
 //! | `avx2` | `vpmaddwd` on bytes widened to 16 bits | pairs in i32: `vpmaddubsw`, which saturates at 16 bits, is not used |
 //! | `avx-vnni` | `vpdpbusd` on AVX2's vectors | as `vnni` |
 //! | `vnni` | AVX-512 `vpdpbusd` | four products into each lane without saturation |
-//! | `neon` | `mul` in 16 bits, `sadalp` | −32640…32385 fits into 16 bits |
-//! | `neon-dot` | `sdot` | of i8: 128 is taken from the inputs, and given back by the bias |
+//! | `neon` | `smull`, `smlal2`, `sadalp` | pairs in 16 bits, then in 32; of i8: 128 is taken from the inputs, and given back by the bias |
+//! | `neon-dot` | `sdot` | four products of i8 into each lane; inputs as with `neon` |
 #![allow(unsafe_code)]
 
 #[cfg(target_arch = "x86_64")]
@@ -20,6 +20,8 @@ mod avx_vnni;
 mod neon;
 #[cfg(target_arch = "aarch64")]
 mod neon_dot;
+#[cfg(target_arch = "aarch64")]
+mod neon_put;
 mod portable;
 #[cfg(target_arch = "x86_64")]
 mod vnni;
@@ -143,6 +145,17 @@ impl<D: IntDot> Finish<D> for Reals<'_> {
 /// Numbers of the widest pair of vectors.
 const MOST: usize = 32;
 
+/// How weights are packed, and what is taken from the inputs they meet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Form {
+    /// Outputs computed together.
+    pub width: usize,
+    /// Inputs taken at a time.
+    pub step: usize,
+    /// What the instructions take from each input.
+    pub offset: u8,
+}
+
 /// The instructions that products are computed with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Dot(Set);
@@ -157,7 +170,9 @@ enum Set {
     #[cfg(target_arch = "x86_64")]
     Vnni(vnni::Vnni),
     #[cfg(target_arch = "aarch64")]
-    Neon(neon::Neon),
+    Neon(neon::Neon<true>),
+    #[cfg(target_arch = "aarch64")]
+    NeonWide(neon::Neon<false>),
     #[cfg(target_arch = "aarch64")]
     NeonDot(neon_dot::NeonDot),
 }
@@ -210,7 +225,7 @@ impl Dot {
             #[cfg(target_arch = "x86_64")]
             Set::Vnni(_) => "vnni",
             #[cfg(target_arch = "aarch64")]
-            Set::Neon(_) => "neon",
+            Set::Neon(_) | Set::NeonWide(_) => "neon",
             #[cfg(target_arch = "aarch64")]
             Set::NeonDot(_) => "neon-dot",
         }
@@ -231,6 +246,16 @@ impl Dot {
         }
     }
 
+    /// The same instructions in the order that these weights need.
+    #[allow(unused_variables, reason = "on processors where it makes no difference")]
+    pub fn for_weights(self, weights: &[i8]) -> Self {
+        match self.0 {
+            #[cfg(target_arch = "aarch64")]
+            Set::Neon(_) if weights.contains(&i8::MIN) => Self(Set::NeonWide(neon::Neon)),
+            _ => self,
+        }
+    }
+
     /// Does a piece of work with these instructions.
     pub fn run(self, work: impl IntWork) {
         match self.0 {
@@ -244,21 +269,23 @@ impl Dot {
             #[cfg(target_arch = "aarch64")]
             Set::Neon(dot) => work.run(dot),
             #[cfg(target_arch = "aarch64")]
+            Set::NeonWide(dot) => work.run(dot),
+            #[cfg(target_arch = "aarch64")]
             Set::NeonDot(dot) => dot.run(work),
         }
     }
 
-    /// Outputs computed together, and what the instructions take from each input.
-    pub fn panel(self) -> (usize, u8) {
-        struct Panel<'a>(&'a mut (usize, u8));
-        impl IntWork for Panel<'_> {
+    /// The form that weights take for these instructions.
+    pub fn form(self) -> Form {
+        struct Ask<'a>(&'a mut Form);
+        impl IntWork for Ask<'_> {
             #[inline(always)]
             fn run<D: IntDot>(self, _: D) {
-                *self.0 = (2 * D::LANES, D::OFFSET);
+                *self.0 = Form { width: 2 * D::LANES, step: D::STEP, offset: D::OFFSET };
             }
         }
-        let mut panel = (0, 0);
-        self.run(Panel(&mut panel));
-        panel
+        let mut form = Form { width: 0, step: 0, offset: 0 };
+        self.run(Ask(&mut form));
+        form
     }
 }

@@ -1,88 +1,83 @@
-//! 64-bit ARM of every kind: products in 16 bits, where they fit, and pairs of them added into 32 (`sadalp`). A vector of
-//! four sums is two registers until the end; a tile of 4×8 takes 16 of 32 of them, its weights 4.
+//! 64-bit ARM of every kind: 16 products in two instructions, added in pairs in 16 bits, and pairs of those into 32 bits
+//! (`smull`, `smlal2`, `sadalp`). 128 is taken from the inputs to make them i8; a pair of products then fits into 16 bits
+//! unless both are (−128)·(−128), so weights with a −128 take a fourth instruction ([`Neon<false>`](Neon)).
+//!
+//! Sixteen inputs meet sixteen weights of one output, and a sum is four partial ones until the end: nothing is spread over
+//! lanes. A tile of 2×8 takes 16 of 32 registers.
 
 use super::IntDot;
+use super::neon_put::{put_f32, put_u8, scale};
 use crate::kernels::tile::Dot;
 use core::arch::aarch64::*;
 
-/// Every 64-bit ARM processor has NEON.
+/// Every 64-bit ARM processor has NEON. `PAIRS`: no weight is −128.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Neon;
+pub struct Neon<const PAIRS: bool>;
 
-impl Dot for Neon {
+impl<const PAIRS: bool> Dot for Neon<PAIRS> {
     type Input = u8;
     type Weight = i8;
-    /// The four inputs twice, in 16 bits.
-    type X = int16x8_t;
-    /// The weights of lanes 0 and 1, and of 2 and 3.
-    type W = [int16x8_t; 2];
-    /// Two halves of the sums of lanes 0 and 1, and of 2 and 3.
-    type Sum = [int32x4_t; 2];
-    const STEP: usize = 4;
+    type X = int8x16_t;
+    /// The weights of each lane.
+    type W = [int8x16_t; 4];
+    /// Quarters of the sum of each lane.
+    type Sum = [int32x4_t; 4];
+    const STEP: usize = 16;
     const LANES: usize = 4;
-    const ROWS: usize = 4;
+    const ROWS: usize = 2;
 
     #[inline(always)]
     fn zero(self) -> Self::Sum {
         // SAFETY: the architecture has NEON.
-        unsafe { [vdupq_n_s32(0); 2] }
+        unsafe { [vdupq_n_s32(0); 4] }
     }
 
     #[inline(always)]
-    unsafe fn inputs_at(self, x: *const u8) -> int16x8_t {
-        // SAFETY: the architecture has NEON; four bytes are readable, says the caller.
-        unsafe {
-            let four = vdup_n_u32(x.cast::<u32>().read_unaligned());
-            vreinterpretq_s16_u16(vmovl_u8(vreinterpret_u8_u32(four)))
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn weights_at(self, w: *const i8) -> [int16x8_t; 2] {
+    unsafe fn inputs_at(self, x: *const u8) -> int8x16_t {
         // SAFETY: the architecture has NEON; 16 bytes are readable, says the caller.
-        unsafe {
-            let w = vld1q_s8(w);
-            [vmovl_s8(vget_low_s8(w)), vmovl_s8(vget_high_s8(w))]
-        }
+        unsafe { vreinterpretq_s8_u8(veorq_u8(vld1q_u8(x), vdupq_n_u8(0x80))) }
     }
 
     #[inline(always)]
-    fn add(self, sum: Self::Sum, x: int16x8_t, w: [int16x8_t; 2]) -> Self::Sum {
-        // SAFETY: the architecture has NEON.
-        unsafe { [vpadalq_s16(sum[0], vmulq_s16(x, w[0])), vpadalq_s16(sum[1], vmulq_s16(x, w[1]))] }
+    unsafe fn weights_at(self, w: *const i8) -> [int8x16_t; 4] {
+        // SAFETY: the architecture has NEON; 64 bytes are readable, says the caller.
+        unsafe { [vld1q_s8(w), vld1q_s8(w.add(16)), vld1q_s8(w.add(32)), vld1q_s8(w.add(48))] }
+    }
+
+    #[inline(always)]
+    fn add<const AT: usize>(self, sum: Self::Sum, x: int8x16_t, w: [int8x16_t; 4]) -> Self::Sum {
+        let one = |i: usize| {
+            // SAFETY: the architecture has NEON.
+            unsafe {
+                let low = vmull_s8(vget_low_s8(x), vget_low_s8(w[i]));
+                if PAIRS {
+                    return vpadalq_s16(sum[i], vmlal_high_s8(low, x, w[i]));
+                }
+                vpadalq_s16(vpadalq_s16(sum[i], low), vmull_high_s8(x, w[i]))
+            }
+        };
+        [one(0), one(1), one(2), one(3)]
     }
 }
 
-impl IntDot for Neon {
+impl<const PAIRS: bool> IntDot for Neon<PAIRS> {
     type Real = float32x4_t;
-    const OFFSET: u8 = 0;
+    const OFFSET: u8 = 128;
 
     #[inline(always)]
     fn scaled(self, sum: Self::Sum, bias: &[i32], factors: &[f32]) -> float32x4_t {
-        let (bias, factors) = (&bias[..4], &factors[..4]);
-        // SAFETY: the architecture has NEON; both slices have a vector's length.
-        unsafe {
-            let sum = vaddq_s32(vpaddq_s32(sum[0], sum[1]), vld1q_s32(bias.as_ptr()));
-            vmulq_f32(vcvtq_f32_s32(sum), vld1q_f32(factors.as_ptr()))
-        }
+        // SAFETY: the architecture has NEON.
+        let sum = unsafe { vpaddq_s32(vpaddq_s32(sum[0], sum[1]), vpaddq_s32(sum[2], sum[3])) };
+        scale(sum, bias, factors)
     }
 
     #[inline(always)]
-    fn store_u8(self, [a, b]: [float32x4_t; 2], zero: u8, _wild: bool, out: &mut [u8]) {
-        let out = &mut out[..8];
-        // SAFETY: the architecture has NEON; the slice has as many bytes as both vectors lanes.
-        unsafe {
-            let zero = vdupq_n_f32(f32::from(zero));
-            // Conversion to unsigned numbers clamps at 0, the narrowing steps at 255.
-            let words = |v| vqmovn_u32(vcvtq_u32_f32(vaddq_f32(vrndnq_f32(v), zero)));
-            vst1_u8(out.as_mut_ptr(), vqmovn_u16(vcombine_u16(words(a), words(b))));
-        }
+    fn store_u8(self, v: [float32x4_t; 2], zero: u8, _wild: bool, out: &mut [u8]) {
+        put_u8(v, zero, out);
     }
 
     #[inline(always)]
     fn store_f32(self, v: float32x4_t, least: f32, out: &mut [f32]) {
-        let out = &mut out[..4];
-        // SAFETY: the architecture has NEON; the slice has a vector's length.
-        unsafe { vst1q_f32(out.as_mut_ptr(), vmaxq_f32(v, vdupq_n_f32(least))) }
+        put_f32(v, least, out);
     }
 }

@@ -37,7 +37,7 @@ impl Dot for Portable {
     }
 
     #[inline(always)]
-    fn add(self, mut sum: Self::Sum, x: [u8; 4], w: Self::W) -> Self::Sum {
+    fn add<const AT: usize>(self, mut sum: Self::Sum, x: [u8; 4], w: Self::W) -> Self::Sum {
         for (sum, w) in sum.iter_mut().zip(w) {
             for (x, w) in x.into_iter().zip(w) {
                 *sum += i32::from(x) * i32::from(w);

@@ -57,7 +57,7 @@ impl Dot for Vnni {
     }
 
     #[inline(always)]
-    fn add(self, sum: __m512i, x: __m512i, w: __m512i) -> __m512i {
+    fn add<const AT: usize>(self, sum: __m512i, x: __m512i, w: __m512i) -> __m512i {
         // SAFETY: `self` proves the features.
         unsafe { _mm512_dpbusd_epi32(sum, x, w) }
     }
