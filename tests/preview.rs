@@ -210,7 +210,7 @@ fn damaged_requests_and_clients_that_break_off_or_say_nothing_change_nothing() {
     let mut frame = preview.run.until("frame");
     let started = Instant::now();
     while preview.get("/").0 != 200 {
-        assert!(started.elapsed() < Duration::from_secs(20));
+        assert!(started.elapsed() < Duration::from_secs(180));
         std::thread::sleep(Duration::from_millis(100));
     }
     assert_eq!(preview.get("/picture.jpg").0, 200);

@@ -99,12 +99,24 @@ fn a_service_manager_hears_of_loading_readiness_life_reloading_and_the_end() {
 
 #[test]
 fn case_24_sigterm_while_the_model_is_being_loaded_ends_the_run_with_bye_alone() {
-    let mut managed = Managed::start(&["--source", "synthetic", "--scale", "600", "--proposals", "300"], None);
-    let (loading, _) = managed.until("EXTEND_TIMEOUT_USEC");
-    assert!(loading.contains("STATUS=loading"), "{loading}");
-    managed.run.signal("TERM");
-    managed.until("STOPPING");
-    let bye = managed.run.next();
+    // On a busy machine the signal may come when all is loaded: another try.
+    let (mut managed, bye) = (0..20)
+        .find_map(|_| {
+            let args = ["--source", "synthetic", "--scale", "600", "--proposals", "300"];
+            let mut managed = Managed::start(&args, None);
+            let (loading, _) = managed.until("EXTEND_TIMEOUT_USEC");
+            assert!(loading.contains("STATUS=loading"), "{loading}");
+            managed.run.signal("TERM");
+            managed.until("STOPPING");
+            let first = managed.run.next();
+            if first["type"] == "hello" {
+                managed.run.until("bye");
+                managed.run.end();
+                return None;
+            }
+            Some((managed, first))
+        })
+        .unwrap();
     assert_eq!((&bye["type"], &bye["schema"]), (&"bye".into(), &"edge-rcnn/1".into()));
     assert_eq!((&bye["reason"], &bye["captured"], &bye["frames"]), (&"sigterm".into(), &0.into(), &0.into()));
     assert!(managed.run.lines.next().is_none());

@@ -55,9 +55,9 @@ fn case_22_a_line_can_be_read_within_ten_milliseconds() {
     running.signal("TERM");
     running.until("bye");
     running.end();
-    // The machine may have given the processor to somebody else for a few of them.
+    // A machine with other work lets us wait for many of them. Lines that wait in a buffer are late all, by a period or more.
     late.sort_by(f64::total_cmp);
-    assert!(late[0] > -1.0 && late[30] < 10.0, "{late:?}");
+    assert!(late[0] > -1.0 && late[10] < 10.0, "{late:?}");
 }
 
 #[test]

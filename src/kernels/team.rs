@@ -9,6 +9,10 @@
 //! has work. A frame has some fifty jobs with hardly anything between them, so workers watch for the next one for a while
 //! before they sleep; waking one that sleeps costs the caller a system call and the job the time until it runs.
 //!
+//! A thread whose core the system gives to another program holds up the frame in two cases, and in both it gets a core from
+//! us: a worker that watches lets whoever waits for its core go first, and a caller that waits for a worker sleeps, so that
+//! the worker can move to the caller's core.
+//!
 //! A thread works with the team it is [`install`](Team::install)ed in; without one, and inside of a task, jobs run on the
 //! thread alone. So does a job while the team is at another one, of another thread.
 #![allow(unsafe_code)]
@@ -28,6 +32,10 @@ pub use pieces::Pieces;
 
 /// How long a worker watches for another job before it sleeps.
 const WATCH: Duration = Duration::from_micros(500);
+
+/// How often a caller looks whether all workers have left before it sleeps, some tenths of a millisecond. A worker that has
+/// a core is through with its last task by then.
+const PATIENCE: u32 = 10_000;
 
 /// Some threads, the caller's among them. They end when the last clone is dropped.
 #[derive(Debug, Clone)]
@@ -65,6 +73,9 @@ struct Board {
     sleeping: AtomicUsize,
     bed: Mutex<()>,
     bell: Condvar,
+    /// Whether the caller sleeps until all workers have left, and what wakes it.
+    awaited: AtomicBool,
+    left: Condvar,
 }
 
 /// Tasks as a function and what it is called with.
@@ -254,17 +265,21 @@ struct Close<'a>(&'a Board);
 
 impl Drop for Close<'_> {
     fn drop(&mut self) {
-        self.0.open.0.store(false, SeqCst);
-        let mut patience = 10_000;
-        while self.0.inside.load(SeqCst) != 0 {
-            // A worker that the system has taken its core from needs one to finish.
-            if patience == 0 {
-                std::thread::yield_now();
-            } else {
-                patience -= 1;
-                std::hint::spin_loop();
+        let board = self.0;
+        board.open.0.store(false, SeqCst);
+        for _ in 0..PATIENCE {
+            if board.inside.load(SeqCst) == 0 {
+                return;
             }
+            std::hint::spin_loop();
         }
+        // The system has taken a worker's core from it.
+        let mut bed = board.bed.lock().unwrap_or_else(PoisonError::into_inner);
+        board.awaited.store(true, SeqCst);
+        while board.inside.load(SeqCst) != 0 {
+            bed = board.left.wait(bed).unwrap_or_else(PoisonError::into_inner);
+        }
+        board.awaited.store(false, SeqCst);
     }
 }
 
@@ -293,7 +308,11 @@ impl Board {
             if self.open.0.load(SeqCst) && catch_unwind(AssertUnwindSafe(|| self.take_tasks())).is_err() {
                 self.panicked.store(true, SeqCst);
             }
-            self.inside.fetch_sub(1, SeqCst);
+            // Either the caller sees that nobody is inside, or it is seen here that it waits: each writes, then reads.
+            if self.inside.fetch_sub(1, SeqCst) == 1 && self.awaited.load(SeqCst) {
+                let _bed = self.bed.lock().unwrap_or_else(PoisonError::into_inner);
+                self.left.notify_one();
+            }
         }
     }
 
@@ -315,6 +334,7 @@ impl Board {
             if started.elapsed() > WATCH {
                 break;
             }
+            std::thread::yield_now();
         }
         let mut bed = self.bed.lock().unwrap_or_else(PoisonError::into_inner);
         self.sleeping.fetch_add(1, SeqCst);

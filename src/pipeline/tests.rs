@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use serde_json::Value;
 
 use super::*;
@@ -92,10 +94,11 @@ fn with_inference_five_times_slower_than_the_camera_frames_are_fresh_and_drops_a
     all_accounted_for(&summary);
     assert!(summary.dropped.of(Cause::Busy) > summary.frames, "{summary:?}");
 
+    // Of all frames `tests/camera.rs` says it, on simulated time; here the machine may stop any thread, but hardly each time.
     let frames = lines.of("frame");
-    let waits = frames.iter().map(|f| f["stage_ms"]["wait"].as_f64().unwrap());
-    let oldest = waits.fold(0.0, f64::max);
-    assert!(oldest < 2.0 * period.as_secs_f64() * 1e3, "a frame was {oldest} ms old");
+    let mut waits: Vec<f64> = frames.iter().map(|f| f["stage_ms"]["wait"].as_f64().unwrap()).collect();
+    waits.sort_by(f64::total_cmp);
+    assert!(waits[waits.len() / 2] < 2.0 * period.as_secs_f64() * 1e3, "the frames were {waits:?} ms old");
     // What is missing in the numbers of the frames is what they say was dropped.
     for pair in frames.windows(2) {
         let gap = pair[1]["seq"].as_u64().unwrap() - pair[0]["seq"].as_u64().unwrap() - 1;
@@ -155,13 +158,24 @@ fn a_source_that_waits_has_every_good_frame_looked_at_and_every_bad_one_told() {
 
 #[test]
 fn a_reader_that_does_not_read_costs_frames_and_not_the_detectors_time() {
-    /// Blocks on the second frame's line, for a while.
-    struct Sluggish(u32);
+    struct Counting(Arc<AtomicU64>);
+    impl Look for Counting {
+        fn look(&mut self, _: &Picture) -> Result<Detected, DetectorError> {
+            self.0.fetch_add(1, Ordering::SeqCst);
+            Ok(Detected::default())
+        }
+    }
+    /// Blocks on the second frame's line, until the detector has looked at many more.
+    struct Sluggish(u32, Arc<AtomicU64>, Stop);
     impl Write for Sluggish {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0 += 1;
             if self.0 == 4 {
-                thread::sleep(Duration::from_millis(300));
+                let (looks, started) = (self.1.load(Ordering::SeqCst), Instant::now());
+                while self.1.load(Ordering::SeqCst) < looks + 50 && started.elapsed() < Duration::from_secs(60) {
+                    thread::sleep(Duration::from_millis(5));
+                }
+                self.2.set(2);
             }
             Ok(bytes.len())
         }
@@ -169,15 +183,13 @@ fn a_reader_that_does_not_read_costs_frames_and_not_the_detectors_time() {
             Ok(())
         }
     }
-    let context = context();
+    let (context, looks) = (context(), Arc::new(AtomicU64::new(0)));
     let source = Synthetic::new(32, 32, 500.0, context.clone()).unwrap();
-    let parts = parts(Box::new(source), Slow(Duration::ZERO), Sluggish(0), &context);
-    let running = thread::spawn(|| run(parts, hello(), SETTINGS).unwrap());
-    thread::sleep(Duration::from_millis(500));
-    context.stop.set(2);
-    let summary = running.join().unwrap();
+    let reader = Sluggish(0, Arc::clone(&looks), context.stop.clone());
+    let summary = run(parts(Box::new(source), Counting(looks), reader, &context), hello(), SETTINGS).unwrap();
     all_accounted_for(&summary);
-    assert!(summary.dropped.of(Cause::Reader) > 5, "{summary:?}");
+    // All but those for which there was place on the way.
+    assert!(summary.dropped.of(Cause::Reader) > 40, "{summary:?}");
 }
 
 #[test]

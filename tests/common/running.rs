@@ -63,7 +63,7 @@ pub fn well_formed(said: &Said) {
     let first = &said.lines[0];
     assert_eq!((&first["type"], &first["schema"]), (&"hello".into(), &"edge-rcnn/1".into()));
     assert_eq!(said.bye()["schema"], "edge-rcnn/1");
-    let mut size = None;
+    let (mut size, mut least, mut frames) = (None, f64::MAX, 0);
     for line in &said.lines {
         assert!(line["t"].as_str().unwrap().ends_with('Z') && line["t_mono_us"].is_u64(), "{line}");
         if line["type"] == "status" {
@@ -78,9 +78,12 @@ pub fn well_formed(said: &Said) {
             }
             let stages: f64 = line["stage_ms"].as_object().unwrap().values().map(|v| v.as_f64().unwrap()).sum();
             let latency = line["latency_ms"].as_f64().unwrap();
-            assert!(stages < latency + 1.0 && latency < 50.0 + 1.3 * stages, "{stages} of {latency} ms: {line}");
+            assert!(stages < latency + 1.0, "{stages} of {latency} ms: {line}");
+            (least, frames) = (least.min((latency - stages) / latency.max(1.0)), frames + 1);
         }
     }
+    // The stages are all of it. Of some frames: the system may stop a thread between two of them for as long as it likes.
+    assert!(frames < 4 || least < 0.2, "{least} of the latency is in no stage of any frame");
     let bye = said.bye();
     let dropped: u64 = bye["dropped"].as_object().unwrap().values().map(|v| v.as_u64().unwrap()).sum();
     assert_eq!(bye["captured"].as_u64().unwrap(), bye["frames"].as_u64().unwrap() + dropped, "{bye}");

@@ -44,6 +44,30 @@ fn all_threads_take_part() {
 }
 
 #[test]
+fn a_caller_sleeps_while_a_worker_is_held_up() {
+    /// Time that this thread has spent on a processor.
+    fn spent() -> Duration {
+        let line = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+        Duration::from_nanos(line.split(' ').next().unwrap().parse().unwrap())
+    }
+    let (team, caller) = (Team::new(2).unwrap(), std::thread::current().id());
+    let held_up = Duration::from_millis(400);
+    let barrier = std::sync::Barrier::new(2);
+    let (before, started) = (spent(), Instant::now());
+    team.install(|| {
+        for_each(2, |_| {
+            barrier.wait();
+            if std::thread::current().id() != caller {
+                std::thread::sleep(held_up);
+            }
+        })
+    });
+    assert!(started.elapsed() >= held_up);
+    let spent = spent() - before;
+    assert!(spent < held_up / 20, "{spent:?} of {held_up:?} on a processor");
+}
+
+#[test]
 fn pieces_come_in_order_and_cover_everything() {
     let team = Team::new(2).unwrap();
     for (len, piece) in [(0, 3), (1, 3), (3, 3), (10, 3), (4, 0)] {
