@@ -1,16 +1,27 @@
 #!/bin/bash
-# Runs the kernels on processors that are not here, under qemu-user (10 or newer):
+# Runs the kernels, or the program, on processors that are not here, under qemu-user (10 or newer):
 #
-#   cross/emulate.sh [--short] [TARGET…]        TARGET: aarch64, armv7, x86_64; all of them unless named
+#   cross/emulate.sh [--short] [--program] [TARGET…]        TARGET: aarch64, armv7, x86_64; all of them unless named
 #
 # For each processor below: the tests of kernels, boxes, proposals and of what of the head has no weights, golden files
 # included (cross/kernels, which compiles them without the graph engine). An instruction that a processor has not ends its
 # emulation, so a wrong choice shows. Integer kernels are compared bit for bit, by a digest in their tests. --short takes
-# the processors that differ in kernels only. The last line counts; the exit code is 1 if anything failed.
+# the processors that differ in kernels only.
+#
+# With --program it is the whole program instead, as cross/build.sh makes it: its version, what it says of its model, its
+# choice of kernels, and the objects that it finds on tests/photos, which are those that a program built the same way finds
+# on this machine. In 8 bits every digit is the same. The last line counts; the exit code is 1 if anything failed.
 set -euo pipefail
 
-short=
-[ "${1:-}" != --short ] || { short=yes; shift; }
+short= program=
+while :; do
+    case ${1:-} in
+    --short) short=yes ;;
+    --program) program=yes ;;
+    *) break ;;
+    esac
+    shift
+done
 targets=${*:-aarch64 armv7 x86_64}
 cd "$(dirname "$0")/.."
 work=$PWD/target/emulate
@@ -32,6 +43,46 @@ tested() {
     done <"$work/$arch.tests"
 }
 
+# Kernels that a processor is to choose, of real numbers and of integers.
+chosen() {
+    case $arch-$1 in
+    aarch64-cortex-a53 | aarch64-cortex-a72) echo neon int8-neon ;;
+    aarch64-*) echo neon int8-neon-dot ;;
+    *) echo scalar int8-scalar ;;
+    esac
+}
+
+# Small frames: emulation computes a hundredth of what the machine does.
+seen() { "$@" -v detect tests/photos --threads 1 --scale 128 --proposals 20 --min-score 0.2; }
+
+# found PRECISION KERNELS: the objects on the photographs on one processor, and the kernels that it chose.
+found() {
+    local log=$work/$cpu-$1 said
+    seen "$qemu" -cpu "$cpu" "$foreign" --precision "$1" >"$log.jsonl" 2>"$log.log" || return
+    grep -qx "debug: kernels: $2" "$log.log" || { grep 'kernels:' "$log.log"; return 1; }
+    said=$(python3 cross/same_detections.py "$1" "$work/here-$1.jsonl" "$log.jsonl") || { echo "$said"; return 1; }
+    echo "$2, $said"
+}
+same_version() { [ "$("$qemu" -cpu "$cpu" "$foreign" --version)" = "$("$here" --version)" ] && "$here" --version; }
+same_info() { "$qemu" -cpu "$cpu" "$foreign" info >"$work/$cpu-info" && diff "$work/here-info" "$work/$cpu-info" && echo "same as here"; }
+checked() {
+    local what=$1 said
+    shift
+    if said=$("$@" 2>"$work/error"); then say "ok   $arch $cpu: $what: $said"; else
+        say "FAIL $arch $cpu: $what: $said $(tail -n 2 "$work/error")"
+    fi
+}
+
+# looked CPU: the program on one processor.
+looked() {
+    local cpu=$1 real integer
+    read -r real integer < <(chosen "$cpu")
+    checked version same_version
+    checked info same_info
+    checked "in 8 bits" found int8 "$integer"
+    checked "in f32" found f32 "$real"
+}
+
 emulate() {
     . cross/target.sh
     case $arch in
@@ -42,9 +93,17 @@ emulate() {
     [ -z "$short" ] || cpus=("${cpus[@]:0:2}")
     sh cross/setup.sh --cross "$arch" || return
     cross/toolchain.sh "$toolchain" qemu || return
-    [ -z "${RUSTC:-}" ] || cross/toolchain.sh "$toolchain" "$arch" || return
     qemu=$toolchain/bin/qemu-${arch%v7}-static
+    if [ -n "$program" ]; then
+        cross/build.sh "$arch" || return
+        foreign=${CARGO_TARGET_DIR:-$PWD/target}/$target/dist/edge-rcnn
+        for cpu in "${cpus[@]}"; do
+            looked "$cpu"
+        done
+        return
+    fi
 
+    [ -z "${RUSTC:-}" ] || cross/toolchain.sh "$toolchain" "$arch" || return
     CARGO_TARGET_DIR=$PWD/target/kernels cargo test --locked --manifest-path cross/kernels/Cargo.toml --target "$target" \
         --no-run --message-format json >"$work/build.json" || return
     sed -n 's/.*"test":true.*"executable":"\([^"]*\)".*/\1/p' "$work/build.json" >"$work/$arch.tests"
@@ -54,6 +113,15 @@ emulate() {
     done
 }
 
+if [ -n "$program" ]; then
+    native=$(uname -m)
+    cross/build.sh "$native"
+    here=${CARGO_TARGET_DIR:-$PWD/target}/$native-unknown-linux-gnu/dist/edge-rcnn
+    "$here" info >"$work/here-info"
+    for precision in int8 f32; do
+        seen "$here" --precision $precision >"$work/here-$precision.jsonl" 2>"$work/here-$precision.log"
+    done
+fi
 # Each in a shell of its own; there a failing command does not end it, hence `|| return`.
 for arch in $targets; do
     (emulate) || say "FAIL $arch: cannot be built"

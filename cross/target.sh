@@ -34,6 +34,9 @@ eval "export CARGO_TARGET_${upper}_RUSTFLAGS=\"\${CARGO_TARGET_${upper}_RUSTFLAG
 if [ "$arch" != "$(uname -m)" ]; then
     # The C compiler for one build script of a dependency is found by the same name.
     eval "export CARGO_TARGET_${upper}_LINKER=\${CARGO_TARGET_${upper}_LINKER:-$gnu-gcc}"
+    # This machine's libclang reads the headers of V4L2 for that target, out of its C library's package.
+    lower=${target//-/_}
+    eval "export BINDGEN_EXTRA_CLANG_ARGS_$lower=\"\${BINDGEN_EXTRA_CLANG_ARGS_$lower:---sysroot=/usr/$gnu -I/usr/$gnu/include}\""
 fi
 
 # The compiler that is there, if it knows the target (rustup target add), else Debian's.

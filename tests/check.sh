@@ -1,6 +1,7 @@
 #!/bin/sh
-# Everything a change has to pass: format, lints, documentation, all tests, and those of the trainer, for which it
-# downloads PyTorch (about 5 GB unpacked).
+# Everything a change has to pass: format, lints, documentation, all tests, those of the trainer, for which it downloads
+# PyTorch (about 5 GB unpacked), and those of the kernels on emulated ARM processors (Debian's compiler and emulator,
+# about 1 GB unpacked).
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -14,3 +15,4 @@ cargo clippy --release --all-targets --features train -- -D warnings
 RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps --features train
 # One set of features for everything: another one would build the graph engine a second time.
 sh tests/run.sh --features train
+bash cross/emulate.sh --short aarch64

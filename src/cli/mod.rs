@@ -22,6 +22,7 @@ mod import;
 mod info;
 mod inputs;
 mod logging;
+mod manual;
 mod model;
 mod progress;
 mod run;
@@ -75,6 +76,9 @@ enum Command {
     Import(import::Args),
     /// Say what a model is: classes, layers, costs, origin, checksums
     Info(info::Args),
+    /// Write manual pages and shell completions into a folder
+    #[command(hide = true)]
+    Manual(manual::Args),
     /// Find objects in a stream of frames
     Run(run::Args),
     /// Print the JSON Schema of the lines that run and detect write
@@ -96,6 +100,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Eval(args) => eval::run(args),
         Command::Import(args) => import::run(args),
         Command::Info(args) => info::run(args),
+        Command::Manual(args) => manual::run(args),
         Command::Run(args) => run::run(args),
         Command::Schema(args) => schema::run(args),
         #[cfg(feature = "train")]

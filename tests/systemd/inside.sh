@@ -60,6 +60,8 @@ impatient() {
     systemctl daemon-reload
 }
 
+. /parts/package.sh
+files >/tmp/files-before
 echo "$(systemctl --version | head -n 1)"
 # What systemd itself says, too.
 systemctl log-target journal
@@ -166,4 +168,5 @@ check "which can do what it needs and nothing else" is "$could" "write-state wri
 
 check "can be switched on for every start" systemctl enable $unit
 check "systemd-analyze verify has nothing to say about it" sh -c "! systemd-analyze verify --man=no $unit 2>&1 | grep edge-rcnn"
+[ ! -e /parts/edge-rcnn.deb ] || package_checks
 echo done

@@ -6,7 +6,7 @@
 #   sh tests/systemd/run.sh --record    also writes them with date and commit to tests/systemd/RESULT.md
 #
 # EDGE_RCNN_BUILD names a folder in which the program has been built already. With EDGE_RCNN_DEB that Debian package is
-# installed there, instead of program and unit by themselves.
+# installed there instead of program and unit by themselves, then upgraded, removed and purged (package.sh).
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -17,7 +17,7 @@ suite=${SYSTEMD_SUITE:-bookworm}
 command -v debootstrap >/dev/null || { echo "systemd: needs debootstrap (Debian package debootstrap)" >&2; exit 1; }
 
 build=${EDGE_RCNN_BUILD:-}
-if [ -z "$build" ]; then
+if [ -z "$build" ] && [ -z "${EDGE_RCNN_DEB:-}" ]; then
     build=${CARGO_TARGET_DIR:-$root/target}/release
     (cd "$root" && cargo build --release --bin edge-rcnn)
 fi
@@ -37,10 +37,17 @@ cp -a "$work/$suite" "$work/root"
 
 # What the checks use, and what they install.
 mkdir -p "$work/root/parts"
-cp "$here/inside.sh" "$here/probe.sh" "$root"/cross/systemd/* "$work/root/parts/"
+cp "$here/inside.sh" "$here/package.sh" "$here/probe.sh" "$root"/cross/systemd/* "$work/root/parts/"
 if [ -n "${EDGE_RCNN_DEB:-}" ]; then
+    how="as a Debian package"
     cp "$EDGE_RCNN_DEB" "$work/root/parts/edge-rcnn.deb"
+    # The same as a later version.
+    rm -rf "$work/next"
+    dpkg-deb -R "$EDGE_RCNN_DEB" "$work/next"
+    sed -i 's/^Version: .*/&+next/' "$work/next/DEBIAN/control"
+    dpkg-deb --root-owner-group -Znone --build "$work/next" "$work/root/parts/edge-rcnn-next.deb" >/dev/null
 else
+    how="by hand"
     cp "$build/edge-rcnn" "$work/root/parts/"
     strip "$work/root/parts/edge-rcnn" 2>/dev/null || true
 fi
@@ -58,7 +65,7 @@ if [ "${1:-}" = --record ]; then
     {
         echo "# Last run of tests/systemd/run.sh"
         echo
-        echo "$(date -u +%Y-%m-%d), commit $(git -C "$root" rev-parse --short HEAD), $(grep -m 1 '^systemd ' "$work/result.txt")."
+        echo "$(date -u +%Y-%m-%d), commit $(git -C "$root" rev-parse --short HEAD), $(grep -m 1 '^systemd ' "$work/result.txt"), installed $how."
         echo
         echo '```'
         grep -E '^(ok|FAILED) ' "$work/result.txt"

@@ -106,6 +106,33 @@ sleep 1
 files
 finish
 
+# The first start of the camera is refused, the second is not.
+control inject_vidioc_streamon_error=1
+start "start refused" /dev/video0 --size 320x180
+lines '"camera":"waiting"' 1
+frames 2
+finish
+
+# A driver that is taken from its device and given back, as hubs do it that lose power.
+start "unbound and bound" /dev/video0 --size 320x180
+frames 2
+files
+echo vivid.0 >/sys/bus/platform/drivers/vivid/unbind
+lines '"reason":"ENOENT"' 1
+echo vivid.0 >/sys/bus/platform/drivers/vivid/bind
+lines '"camera":"streaming"' 2
+sleep 1
+files
+finish
+control timestamp_source=1
+
+echo "@@ scene reader gone"
+{
+    edge-rcnn run --model /model --scale 16 --proposals 1 --threads 1 --source /dev/video0 --size 320x180 2>/tmp/log
+    echo "@@ code $?" >/tmp/code
+} | head -n 4
+cat /tmp/code
+
 mkdir -p /dev/v4l/by-id
 ln -s ../../video0 /dev/v4l/by-id/usb-test-index0
 start "another number behind the same link" /dev/v4l/by-id/usb-test-index0 --size 320x180

@@ -140,6 +140,16 @@ def judge(all_scenes):
     whole(scene)
     check(scene, f"lost, waited, found again: {story(scene)}", replugged(story(scene)))
     check(scene, "open files as before", len(set(scene.noted("files"))) == 1)
+    scene = all_scenes["start refused"]
+    whole(scene)
+    check(scene, f"waits and tries again: {story(scene)}", story(scene) == ["waiting EINVAL", "streaming"])
+    scene = all_scenes["unbound and bound"]
+    whole(scene)
+    check(scene, f"lost, waited, found again: {story(scene)}", replugged(story(scene)))
+    check(scene, "open files as before", len(set(scene.noted("files"))) == 1)
+    scene = all_scenes["reader gone"]
+    check(scene, f"{len(scene.lines)} lines were read", len(scene.lines) == 4)
+    check(scene, "exit code 0", scene.code == 0)
     scene = all_scenes["another number behind the same link"]
     whole(scene)
     devices = [s["device"] for s in scene.of("status", camera="streaming")]
