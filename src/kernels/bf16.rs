@@ -10,10 +10,11 @@
 #![allow(unsafe_code)]
 
 #[cfg(target_arch = "x86_64")]
-use core::arch::x86_64::*;
+mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+mod portable;
 
-#[cfg(target_arch = "x86_64")]
-use super::simd::avx512::Avx512;
 use super::simd::portable::Portable;
 use super::simd::{Simd, Work};
 use super::tile::Dot;
@@ -23,7 +24,7 @@ use super::tile::Dot;
 pub fn round(x: f32) -> u16 {
     let bits = x.to_bits();
     // Carries into the exponent as it should; what is not a number must not be rounded to infinity.
-    let rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+    let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16;
     if x.is_nan() { (bits >> 16) as u16 | 0x40 } else { rounded as u16 }
 }
 
@@ -41,24 +42,39 @@ pub struct Bf16(Set);
 enum Set {
     Scalar(Portable),
     #[cfg(target_arch = "x86_64")]
-    Avx512(Avx512Bf16),
+    Avx512(avx512::Avx512Bf16),
+    #[cfg(target_arch = "aarch64")]
+    Neon(neon::NeonBf16),
 }
 
 /// An instruction set's products of pairs. A value proves that the processor has the instructions.
 pub trait Pairs: Copy + Send + Sync + 'static {
     /// Its vectors of f32.
     type Simd: Simd;
-    /// A pair for each lane.
+    /// A pair for each lane, or as many pairs as are read ahead.
     type Pair: Copy;
+    /// Pairs of the left factor read at a time: see [`Dot::AHEAD`].
+    const AHEAD: usize = 1;
 
     /// Its vectors of f32.
     fn simd(self) -> Self::Simd;
-    /// The pair at `x`, in all lanes.
+    /// The pairs at `x`; a single one in all lanes.
+    ///
+    /// # Safety
+    ///
+    /// `2 · AHEAD` numbers must be readable at `x`.
+    unsafe fn few_at(self, x: *const u16) -> Self::Pair;
+    /// The first of them alone.
     ///
     /// # Safety
     ///
     /// Two numbers must be readable at `x`.
-    unsafe fn splat_at(self, x: *const u16) -> Self::Pair;
+    #[inline(always)]
+    unsafe fn one_at(self, x: *const u16) -> Self::Pair {
+        const { assert!(Self::AHEAD == 1, "a way to read less") };
+        // SAFETY: this is all; readable, says the caller.
+        unsafe { self.few_at(x) }
+    }
     /// A pair for each lane.
     ///
     /// # Safety
@@ -71,8 +87,13 @@ pub trait Pairs: Copy + Send + Sync + 'static {
     ///
     /// If the slice is shorter than a vector.
     fn store_rounded(self, v: <Self::Simd as Simd>::F32, out: &mut [u16]);
-    /// `sum` and both products of each lane.
-    fn add_products(self, sum: <Self::Simd as Simd>::F32, x: Self::Pair, w: Self::Pair) -> <Self::Simd as Simd>::F32;
+    /// `sum` and both products of each lane with pair `AT` of `x`.
+    fn add_products<const AT: usize>(
+        self,
+        sum: <Self::Simd as Simd>::F32,
+        x: Self::Pair,
+        w: Self::Pair,
+    ) -> <Self::Simd as Simd>::F32;
 }
 
 /// Something to compute with products of pairs; like [`Work`].
@@ -87,7 +108,9 @@ impl Bf16 {
         #[allow(unused_mut, reason = "on processors without instructions of their own")]
         let mut sets = vec![Set::Scalar(Portable)];
         #[cfg(target_arch = "x86_64")]
-        sets.extend(Avx512Bf16::new().map(Set::Avx512));
+        sets.extend(avx512::Avx512Bf16::new().map(Set::Avx512));
+        #[cfg(target_arch = "aarch64")]
+        sets.extend(neon::NeonBf16::new().map(Set::Neon));
         sets.into_iter().map(Self).collect()
     }
 
@@ -96,12 +119,14 @@ impl Bf16 {
         Self::available().pop().filter(|best| best.0 != Set::Scalar(Portable))
     }
 
-    /// `bf16-scalar` or `bf16-avx512`.
+    /// `bf16-scalar`, `bf16-avx512` or `bf16-neon`.
     pub fn name(self) -> &'static str {
         match self.0 {
             Set::Scalar(_) => "bf16-scalar",
             #[cfg(target_arch = "x86_64")]
             Set::Avx512(_) => "bf16-avx512",
+            #[cfg(target_arch = "aarch64")]
+            Set::Neon(_) => "bf16-neon",
         }
     }
 
@@ -111,6 +136,8 @@ impl Bf16 {
             Set::Scalar(pairs) => work.run(pairs),
             #[cfg(target_arch = "x86_64")]
             Set::Avx512(pairs) => pairs.run(work),
+            #[cfg(target_arch = "aarch64")]
+            Set::Neon(pairs) => pairs.run(work),
         }
     }
 
@@ -141,6 +168,7 @@ impl<P: Pairs> Dot for InPairs<P> {
     type Sum = <P::Simd as Simd>::F32;
     const STEP: usize = 2;
     const LANES: usize = P::Simd::LANES;
+    const AHEAD: usize = P::AHEAD;
     const ROWS: usize = P::Simd::ROWS;
 
     #[inline(always)]
@@ -151,7 +179,13 @@ impl<P: Pairs> Dot for InPairs<P> {
     #[inline(always)]
     unsafe fn inputs_at(self, x: *const u16) -> P::Pair {
         // SAFETY: readable, says the caller.
-        unsafe { self.0.splat_at(x) }
+        unsafe { self.0.few_at(x) }
+    }
+
+    #[inline(always)]
+    unsafe fn first_at(self, x: *const u16) -> P::Pair {
+        // SAFETY: readable, says the caller.
+        unsafe { self.0.one_at(x) }
     }
 
     #[inline(always)]
@@ -162,107 +196,7 @@ impl<P: Pairs> Dot for InPairs<P> {
 
     #[inline(always)]
     fn add<const AT: usize>(self, sum: Self::Sum, x: P::Pair, w: P::Pair) -> Self::Sum {
-        self.0.add_products(sum, x, w)
-    }
-}
-
-impl Pairs for Portable {
-    type Simd = Self;
-    /// The first numbers of all lanes, then the second ones.
-    type Pair = [[f32; 4]; 2];
-
-    #[inline(always)]
-    fn simd(self) -> Self {
-        self
-    }
-
-    #[inline(always)]
-    unsafe fn splat_at(self, x: *const u16) -> Self::Pair {
-        // SAFETY: two numbers are readable, says the caller.
-        let pair = unsafe { x.cast::<[u16; 2]>().read() };
-        pair.map(|x| [value(x); 4])
-    }
-
-    #[inline(always)]
-    unsafe fn load_at(self, w: *const u16) -> Self::Pair {
-        // SAFETY: two numbers for each of four lanes are readable, says the caller.
-        let w = unsafe { w.cast::<[[u16; 2]; 4]>().read() };
-        [0, 1].map(|i| w.map(|pair| value(pair[i])))
-    }
-
-    #[inline(always)]
-    fn store_rounded(self, v: [f32; 4], out: &mut [u16]) {
-        out[..4].copy_from_slice(&v.map(round));
-    }
-
-    #[inline(always)]
-    fn add_products(self, sum: [f32; 4], x: Self::Pair, w: Self::Pair) -> [f32; 4] {
-        self.mul_add(x[1], w[1], self.mul_add(x[0], w[0], sum))
-    }
-}
-
-/// Proof that the processor has avx512bf16, too.
-#[cfg(target_arch = "x86_64")]
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Avx512Bf16(Avx512);
-
-#[cfg(target_arch = "x86_64")]
-impl Avx512Bf16 {
-    /// The proof, on a processor that gives it.
-    pub fn new() -> Option<Self> {
-        Avx512::new().filter(|_| is_x86_feature_detected!("avx512bf16")).map(Self)
-    }
-
-    /// Does the work with these instructions.
-    pub fn run(self, work: impl PairWork) {
-        #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512bf16")]
-        fn compiled_for_it(pairs: Avx512Bf16, work: impl PairWork) {
-            work.run(pairs);
-        }
-        // SAFETY: `self` exists, so `new` has found the features.
-        unsafe { compiled_for_it(self, work) }
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-impl Pairs for Avx512Bf16 {
-    type Simd = Avx512;
-    type Pair = __m512i;
-
-    #[inline(always)]
-    fn simd(self) -> Avx512 {
-        self.0
-    }
-
-    #[inline(always)]
-    unsafe fn splat_at(self, x: *const u16) -> __m512i {
-        // SAFETY: `self` proves the features; two numbers are readable, says the caller.
-        unsafe { _mm512_set1_epi32(x.cast::<i32>().read_unaligned()) }
-    }
-
-    #[inline(always)]
-    unsafe fn load_at(self, w: *const u16) -> __m512i {
-        // SAFETY: `self` proves the features; 32 numbers are readable, says the caller.
-        unsafe { _mm512_loadu_si512(w.cast()) }
-    }
-
-    #[inline(always)]
-    fn store_rounded(self, v: __m512, out: &mut [u16]) {
-        let out = &mut out[..16];
-        // SAFETY: `self` proves the features; the slice has room for 16 numbers, which are 32 bytes of any bits.
-        unsafe {
-            let rounded = std::mem::transmute::<__m256bh, __m256i>(_mm512_cvtneps_pbh(v));
-            _mm256_storeu_si256(out.as_mut_ptr().cast(), rounded);
-        }
-    }
-
-    #[inline(always)]
-    fn add_products(self, sum: __m512, x: __m512i, w: __m512i) -> __m512 {
-        // SAFETY: `self` proves the features; both kinds of vectors are 64 bytes of any bits.
-        unsafe {
-            let (x, w) = (std::mem::transmute::<__m512i, __m512bh>(x), std::mem::transmute::<__m512i, __m512bh>(w));
-            _mm512_dpbf16_ps(sum, x, w)
-        }
+        self.0.add_products::<AT>(sum, x, w)
     }
 }
 
