@@ -34,9 +34,9 @@ impl Choice {
         })
     }
 
-    /// Whether a model in 8 bits is computed faster in integers than in real numbers: with instructions that multiply bytes
-    /// and sum the products in 32 bits. Without them Winograd's convolution in f32 takes less time (`benches/NOTES.md`).
+    /// Whether a model in 8 bits is computed faster in integers than in real numbers. Winograd's convolution, which only those
+    /// have, makes up for instructions that are slower with bytes than twice the others (`benches/NOTES.md`).
     pub fn integers_are_faster(self) -> bool {
-        self.real.is_some() && self.integer.sums_bytes()
+        self.real.is_some() && self.integer.outruns_reals()
     }
 }

@@ -231,9 +231,9 @@ impl Dot {
         }
     }
 
-    /// Whether it has instructions that multiply bytes and sum the products in 32 bits.
-    pub fn sums_bytes(self) -> bool {
-        matches!(self.name(), "avx-vnni" | "vnni" | "neon-dot")
+    /// Whether it multiplies bytes at least twice as fast as the same vectors multiply real numbers.
+    pub fn outruns_reals(self) -> bool {
+        matches!(self.name(), "avx-vnni" | "vnni" | "neon" | "neon-dot")
     }
 
     /// The name of the kernels of f32 on the same vectors.
