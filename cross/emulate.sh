@@ -108,9 +108,11 @@ emulate() {
         --no-run --message-format json >"$work/build.json" || return
     sed -n 's/.*"test":true.*"executable":"\([^"]*\)".*/\1/p' "$work/build.json" >"$work/$arch.tests"
     [ -s "$work/$arch.tests" ] || return
+    # All at the same time: emulation is slow, and machines have cores.
     for cpu in "${cpus[@]}"; do
-        tested "$cpu"
+        tested "$cpu" &
     done
+    wait
 }
 
 if [ -n "$program" ]; then

@@ -13,7 +13,7 @@
 //! bf16       rounded numbers, twice as many at a time
 //! team       the threads that all of it runs on
 //! peak       the speed that the others are compared with
-//! product    products of `compress`, by the `gemm` crate
+//! product    products of `compress`, by the `gemm` crate; left out where only kernels are tested (cross/kernels)
 //! ```
 //!
 //! A kernel is written once, over vectors of any width; `scalar` is the same code on plain numbers. All of it runs on the
@@ -31,6 +31,7 @@ mod lrn;
 mod normalised;
 mod peak;
 mod pool;
+#[cfg(not(without_gemm))]
 mod product;
 mod real;
 mod simd;
@@ -47,6 +48,7 @@ pub use layout::{to_channel_major, to_channels_last};
 pub use lrn::{LrnParams, LrnWindow, lrn};
 pub use peak::{peak_flops, peak_ops};
 pub use pool::{MapShape, PoolShape, max_pool};
+#[cfg(not(without_gemm))]
 pub use product::{Element, Matrix, product};
 pub use simd::{Simd, Work};
 pub use team::Team;
