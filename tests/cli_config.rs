@@ -252,9 +252,7 @@ fn a_budget_that_cannot_be_held_ends_at_the_lowest_step_of_a_measured_ladder_and
     let unpinned = ["run", "--threads", "1", "--source", "synthetic", "--size", "160x120", "--budget", "0.1ms"];
     let mut command = Command::new(env!("CARGO_BIN_EXE_edge-rcnn"));
     command.env_remove("RUST_LOG").args(unpinned).stdout(std::process::Stdio::piped());
-    let mut child = command.stderr(std::process::Stdio::piped()).spawn().unwrap();
-    let lines = std::io::BufRead::lines(std::io::BufReader::new(child.stdout.take().unwrap()));
-    let mut run = Running { child, lines };
+    let mut run = Running::of(command.stderr(std::process::Stdio::piped()).spawn().unwrap());
     let frames: Vec<Value> = (0..12).map(|_| run.until("frame")).collect();
     for frame in &frames {
         let budget = &frame["budget"];

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
-use std::io::{BufRead, BufReader, Cursor, Read};
+use std::io::{Cursor, Read};
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -73,8 +73,7 @@ fn drawn_frames_stream_with_statistics_until_sigterm_which_says_bye_within_two_s
 fn sigint_ends_a_run_that_waits_for_bytes() {
     let mut child = command(&["--source", "-"]).stdin(Stdio::piped()).spawn().unwrap();
     let stdin = child.stdin.take();
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let mut running = Running { child, lines };
+    let mut running = Running::of(child);
     assert_eq!(running.next()["type"], "hello");
     running.signal("INT");
     assert_eq!(running.until("bye")["reason"], "sigint");

@@ -1,10 +1,10 @@
 //! The program as a service: what it tells a service manager, and the shipped unit and settings.
 #![allow(clippy::unwrap_used)]
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
@@ -33,8 +33,7 @@ impl Managed {
         let mut command = command(args);
         command.env("NOTIFY_SOCKET", &path);
         watchdog.map(|time| command.env("WATCHDOG_USEC", time.as_micros().to_string()));
-        let mut child: Child = command.spawn().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let run = Running::kept(command.spawn().unwrap());
         // As a service manager does, it reads at once: a socket holds few messages, and those beyond are lost.
         let (heard, messages) = channel();
         std::thread::spawn(move || {
@@ -45,7 +44,7 @@ impl Managed {
                 }
             }
         });
-        Self { run: Running { child, lines }, messages, _dir: dir }
+        Self { run, messages, _dir: dir }
     }
 
     /// The next message that assigns this variable, and what was said before it.

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -78,9 +78,7 @@ fn a_full_disk_costs_pictures_and_nothing_else() {
     let mut command = Command::new("unshare");
     command.args(["-rm", "sh", "-c", &script, env!("CARGO_BIN_EXE_edge-rcnn")]).args(FAST).args(SYNTHETIC);
     command.arg(&path).env_remove("RUST_LOG").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let mut run = Running { child, lines };
+    let mut run = Running::of(command.spawn().unwrap());
     let error = run.until("error");
     assert!(error["message"].as_str().unwrap().contains("No space left on device"), "{error}");
     let seq = run.until("frame")["seq"].as_u64().unwrap();

@@ -32,7 +32,7 @@ impl Look for Hangs {
             Some(left) => self.after = left,
             None => {
                 self.hung.store(true, Ordering::SeqCst);
-                drop(self.until.recv());
+                let _ = self.until.recv();
             }
         }
         Ok(Detected::default())

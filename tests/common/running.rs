@@ -92,14 +92,25 @@ pub fn well_formed(said: &Said) {
 /// A run that goes on, with its lines as they come.
 pub struct Running {
     pub child: Child,
-    pub lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
+    pub lines: Box<dyn Iterator<Item = std::io::Result<String>>>,
 }
 
 impl Running {
     pub fn start(args: &[&str]) -> Self {
-        let mut child = command(args).spawn().unwrap();
-        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self::of(command(args).spawn().unwrap())
+    }
+
+    pub fn of(mut child: Child) -> Self {
+        let lines = Box::new(BufReader::new(child.stdout.take().unwrap()).lines());
         Self { child, lines }
+    }
+
+    /// The same with lines that are taken at once and kept, for whoever waits for something else meanwhile: a program
+    /// whose lines nobody takes stops at some point.
+    pub fn kept(mut child: Child) -> Self {
+        let (take, lines) = (BufReader::new(child.stdout.take().unwrap()).lines(), std::sync::mpsc::channel());
+        thread::spawn(move || take.map_while(|line| lines.0.send(line).ok()).for_each(drop));
+        Self { child, lines: Box::new(lines.1.into_iter()) }
     }
 
     pub fn next(&mut self) -> Value {
