@@ -3,8 +3,9 @@
     python3 tests/soak.py target/release/edge-rcnn --frames 100000
     python3 tests/soak.py target/release/edge-rcnn --clip FILM --minutes 10 -- --budget 150ms
 
-With --clip, one run at full load instead: ffmpeg plays the film again and again at its own rate, and the whole detector looks at
-as many frames as it can. --record TITLE keeps what was measured, with date and commit, in tests/SOAK.md.
+With --clip, one run at full load instead: ffmpeg plays the film again and again like a camera of --fps, with frames twice
+where it has fewer, and the whole detector looks at as many frames as it can. --record TITLE keeps what was measured, with
+date and commit, in tests/SOAK.md.
 
 Holds every line to: valid JSON, one object, at most 32 KiB, type and times first, numbers of frames and drops that add up.
 Holds the process to: memory after the warm-up (the first tenth) within --drift-kib of memory at the end, file descriptors
@@ -175,15 +176,16 @@ def percentiles(values):
     return {f"p{n}": round(values[max(-(-len(values) * n // 100), 1) - 1], 1) for n in (50, 95, 99)}
 
 
-def full_load(program, clip, minutes, arguments):
-    """The whole detector on a film that plays at its own rate, for so long."""
-    play = ["ffmpeg", "-nostdin", "-loglevel", "error", "-stream_loop", "-1", "-re", "-i", clip, "-pix_fmt", "yuv420p", "-f", "yuv4mpegpipe", "-"]
+def full_load(program, clip, fps, minutes, arguments):
+    """The whole detector on a film that plays like a camera, for so long."""
+    play = ["ffmpeg", "-nostdin", "-loglevel", "error", "-stream_loop", "-1", "-re", "-i", clip]
+    play += ["-vf", f"fps={fps}", "-pix_fmt", "yuv420p", "-f", "yuv4mpegpipe", "-"]
     film = subprocess.Popen(play, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
     command = [program, "run", "--source", "-", *arguments]
     process = subprocess.Popen(command, stdin=film.stdout, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     film.stdout.close()
     latencies, took, steps, longest, warm, memory, first = [], [], {}, 0, None, None, None
-    started, errors = time.monotonic(), 0
+    errors = 0
     for line in process.stdout:
         value, longest = parsed(line), max(longest, len(line))
         errors += value["type"] == "error"
@@ -195,7 +197,7 @@ def full_load(program, clip, minutes, arguments):
         if "budget" in value:
             step = f"{value['budget']['step']} of {value['budget']['of']}: scale {value['scale']:.3f}, {value['proposals']} regions"
             steps[step] = steps.get(step, 0) + 1
-        passed = time.monotonic() - started
+        passed = time.monotonic() - first
         if warm is None and passed > minutes * 6:
             warm = (status(process, "VmRSS"), descriptors(process), status(process, "Threads"))
         if memory is None and passed > minutes * 60:
@@ -209,6 +211,7 @@ def full_load(program, clip, minutes, arguments):
     assert errors == 0, f"{errors} error lines"
     return {
         "arguments": " ".join(arguments),
+        "film_fps": fps,
         "minutes": round(lasted / 60, 1),
         "captured": value["captured"],
         "frames": value["frames"],
@@ -254,12 +257,13 @@ def main():
     arguments.add_argument("--times", type=int, default=20, help="readers that leave, and SIGTERMs")
     arguments.add_argument("--drift-kib", type=int, default=1024)
     arguments.add_argument("--clip", metavar="FILM", help="one run at full load on it")
+    arguments.add_argument("--fps", type=float, default=30, help="of the film")
     arguments.add_argument("--minutes", type=float, default=10)
     arguments.add_argument("--record", metavar="TITLE")
     split = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
     args, of_the_run = arguments.parse_args(sys.argv[1:split]), sys.argv[split + 1 :]
     if args.clip:
-        measured = full_load(args.program, args.clip, args.minutes, of_the_run)
+        measured = full_load(args.program, args.clip, args.fps, args.minutes, of_the_run)
         print(json.dumps(measured, indent=2))
         constant(measured, args.drift_kib)
         if args.record:
