@@ -195,3 +195,53 @@ code=$?
 cat /tmp/out
 sed 's/^/@@ log /' /tmp/log
 echo "@@ code $code"
+
+# vivid has no motion JPEG. This camera shows what is written to it, each write as a frame, and says that it is one from
+# the first write on.
+insmod /mods/v4l2loopback.ko video_nr=9 exclusive_caps=1 card_label=loop
+v4l2-ctl -d /dev/video9 -c keep_format=1 -x width=512,height=512,pixelformat=MJPG >/dev/null
+
+# Plays JPEG files for ever: play FILE…
+play() {
+    while :; do
+        for frame in "$@"; do
+            dd if="$frame" bs=1M 2>/dev/null
+            sleep 0.1
+        done
+    done >/dev/video9 &
+    film=$!
+}
+stop_playing() {
+    kill $film
+    wait $film 2>/dev/null
+}
+
+play /photo.jpg
+start "motion jpeg" /dev/video9 --size 512x512
+frames 5
+finish
+echo "@@ scene cameras with motion jpeg"
+edge-rcnn cameras --json
+echo "@@ code $?"
+stop_playing
+
+head -c 30000 /photo.jpg >/tmp/cut.jpg
+echo "no picture" >/tmp/not.jpg
+play /photo.jpg /tmp/cut.jpg /tmp/not.jpg
+start "damaged jpegs" /dev/video9 --size 512x512
+frames 6
+finish
+stop_playing
+
+play /photo.jpg
+start "nobody writes" /dev/video9 --size 512x512
+frames 2
+files
+stop_playing
+lines '"camera":"lost"' 1
+play /photo.jpg
+lines '"camera":"streaming"' 2
+sleep 1
+files
+finish
+stop_playing

@@ -179,6 +179,31 @@ def judge(all_scenes):
     check(scene, "exit code 69", scene.code == 69)
     check(scene, "says EACCES and what helps", "EACCES" in scene.log() and "SupplementaryGroups=video" in scene.log())
 
+    scene = all_scenes["motion jpeg"]
+    whole(scene)
+    status = scene.of("status", camera="streaming")[0]
+    size = (status["width"], status["height"], status["fourcc"])
+    check(scene, f"streams {size}, stride {status['stride']}", size == (512, 512, "MJPG"))
+    # The first buffer is told to be full, whatever was written to it.
+    useless = sum(scene.of("bye")[0]["dropped"][cause] for cause in ("corrupt", "size", "not_jpeg", "cut_off"))
+    check(scene, "every frame can be decoded", len(scene.of("frame")) >= 5 and useless == 0)
+    scene = all_scenes["cameras with motion jpeg"]
+    loops = [c for c in scene.lines if c["device"] == "/dev/video9"]
+    check(scene, "lists it as usable, with MJPG", loops and loops[0]["usable"] and reads(loops[0], "MJPG"))
+    scene = all_scenes["damaged jpegs"]
+    whole(scene)
+    dropped = scene.of("bye")[0]["dropped"]
+    check(scene, f"counts them: {dropped['cut_off']} and {dropped['not_jpeg']}", dropped["cut_off"] > 0 and dropped["not_jpeg"] > 0)
+    check(scene, "goes on", story(scene) == ["streaming"])
+    scene = all_scenes["nobody writes"]
+    whole(scene)
+    check(scene, f"lost, found again: {story(scene)}", story(scene)[:2] == ["streaming", "lost TIMEOUT"] and story(scene)[-1] == "streaming")
+    check(scene, "open files as before", len(set(scene.noted("files"))) == 1)
+
+
+def reads(camera, fourcc):
+    return any(f["fourcc"] == fourcc and f["read"] for f in camera["formats"])
+
 
 def replugged(states):
     lost = [s for s in states if s.startswith("lost")]

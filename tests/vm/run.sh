@@ -1,5 +1,6 @@
 #!/bin/bash
-# Boots a Debian kernel with the driver `vivid` (a camera without hardware) in qemu and runs the real program on it.
+# Boots a Debian kernel with the drivers `vivid` (a camera without hardware) and `v4l2loopback` (one that shows what is
+# written to it; loopback.sh builds it) in qemu and runs the real program on them.
 # Needs Debian 12 on x86-64 with apt, cargo, python3 and gzip; installs nothing: kernel, busybox, v4l2-ctl and, where it is
 # missing, qemu are downloaded as packages and unpacked under target/vm. Emulated it takes some minutes; VM_ACCEL=kvm uses
 # the hardware.
@@ -89,6 +90,8 @@ for name in videodev vivid; do
         echo "$file" >>guest/mods/order
     done
 done
+"$here/loopback.sh" "$arch" "$version" "$PWD/guest/mods/v4l2loopback.ko"
+cp "$root/tests/photos/astronaut.jpg" guest/photo.jpg
 (cd guest && find . | $emulator ../unpacked/bin/busybox cpio -o -H newc 2>/dev/null | gzip -1) >initrd.gz
 
 qemu=($system)
