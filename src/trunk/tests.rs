@@ -147,7 +147,7 @@ fn every_network_computes_what_its_layers_say_at_even_and_odd_sizes_on_all_kerne
 fn all_layers_run_on_our_kernels_and_maps_change_layout_only_at_the_ends() {
     for network in ALL {
         let (bundle, _) = bundle(network, Some(9), StorageType::F16);
-        let model = read(&bundle.trunk_onnx, Some(Kernels::best())).unwrap().into_decluttered().unwrap();
+        let model = read(&bundle.trunk_onnx, Some(Kernels::best()), None).unwrap().into_decluttered().unwrap();
         let count = |name: &str| model.nodes().iter().filter(|n| n.op.name() == name).count();
         let layers = |kind: fn(&Layer) -> bool| network.trunk.iter().filter(|l| kind(l)).count();
         // Three more of the RPN.
@@ -240,7 +240,7 @@ fn run_alone(layer: Layer, image: &[f32], height: usize, width: usize) -> Maps {
     weights.insert("conv5.bias", WeightTensor { shape: vec![6], data: vec![0.0; 6] });
     let onnx = crate::model::onnx::trunk_onnx(&network, &weights, StorageType::F32).unwrap();
     let mut plan =
-        Plan::new(&read(&onnx, Some(Kernels::best())).unwrap(), &RunOptions::default(), height, width).unwrap();
+        Plan::new(&read(&onnx, Some(Kernels::best()), None).unwrap(), &RunOptions::default(), height, width).unwrap();
     let input = Tensor::from_shape(&[1, 3, height, width], image).unwrap();
     let mut maps = maps(&plan.run(tvec!(input.into_tvalue())).unwrap()).unwrap();
     let negative = maps.conv5.split_off(maps.conv5.len() / 2);
@@ -252,7 +252,7 @@ fn run_alone(layer: Layer, image: &[f32], height: usize, width: usize) -> Maps {
 fn every_lrn_becomes_one_operator_and_nothing_of_the_chain_stays() {
     for network in ALL {
         let (bundle, _) = bundle(network, Some(9), StorageType::F16);
-        let model = read(&bundle.trunk_onnx, Some(Kernels::best())).unwrap().into_decluttered().unwrap();
+        let model = read(&bundle.trunk_onnx, Some(Kernels::best()), None).unwrap().into_decluttered().unwrap();
         let count = |name: &str| model.nodes().iter().filter(|n| n.op.name() == name).count();
         let layers = network.trunk.iter().filter(|l| matches!(l, Layer::Lrn { .. })).count();
         // Or joined to the convolution before it.
