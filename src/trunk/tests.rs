@@ -114,30 +114,36 @@ fn assert_close(name: &str, got: &[f32], want: &[f32], tolerance: f32) {
     assert!(worst <= tolerance * scale, "{name}[{at}]: got {}, want {}, scale {scale}", got[at], want[at]);
 }
 
-/// The engine's own kernels, and ours on every instruction set this processor has.
-fn kinds() -> Vec<Option<Kernels>> {
-    std::iter::once(None).chain(Kernels::available().into_iter().map(Some)).collect()
+/// The trunk on the engine's own kernels, on ours of every instruction set this processor has, and on rounded numbers; and how far
+/// from the definition each may be.
+fn trunks(bundle: &Bundle) -> Vec<(Trunk, f32)> {
+    let single = std::iter::once(None).chain(Kernels::available().into_iter().map(Some));
+    let rounded = Bf16::available().into_iter().map(|bf16| (Some(Kernels::best()), Some(bf16), 5e-2));
+    single
+        .map(|kernels| (kernels, None, 1e-5))
+        .chain(rounded)
+        .map(|(kernels, bf16, tolerance)| {
+            (Trunk::with_precision(bundle, &Team::new(1).unwrap(), kernels, bf16).unwrap(), tolerance)
+        })
+        .collect()
 }
 
 #[test]
 fn every_network_computes_what_its_layers_say_at_even_and_odd_sizes_on_all_kernels() {
     for network in ALL {
         let (bundle, weights) = bundle(network, Some(9), StorageType::F32);
-        let trunks: Vec<_> = kinds()
-            .into_iter()
-            .map(|kind| (kind, Trunk::with_kernels(&bundle, &Team::new(1).unwrap(), kind).unwrap()))
-            .collect();
+        let trunks = trunks(&bundle);
         for (h, w) in if **network == VGG16 { vec![(32, 47)] } else { vec![(64, 96), (67, 89), (70, 51)] } {
             let want = reference(network, &weights, (3, h, w, image(h, w)));
-            for (kind, trunk) in &trunks {
+            for (trunk, tolerance) in &trunks {
                 let maps = trunk.run_planar(&image(h, w), h, w).unwrap();
-                let name = format!("{} {h}×{w} on {}", network.name, kind.map_or("tract", Kernels::name));
+                let name = format!("{} {h}×{w} on {}", network.name, trunk.kernels());
                 assert_eq!((maps.channels, maps.rows, maps.cols), (want[0].0, want[0].1, want[0].2), "{name}");
                 assert_eq!((maps.rows, maps.cols), network.map_size(h, w), "{name}");
-                assert_close(&name, &maps.conv5, &want[0].3, 1e-5);
+                assert_close(&name, &maps.conv5, &want[0].3, *tolerance);
                 let (scores, deltas) = maps.rpn.unwrap();
-                assert_close(&name, &scores, &want[1].3, 1e-5);
-                assert_close(&name, &deltas, &want[2].3, 1e-5);
+                assert_close(&name, &scores, &want[1].3, *tolerance);
+                assert_close(&name, &deltas, &want[2].3, *tolerance);
             }
         }
     }
