@@ -53,12 +53,16 @@ chosen() {
 }
 
 # Small frames: emulation computes a hundredth of what the machine does.
-seen() { "$@" -v detect tests/photos --threads 1 --scale 128 --proposals 20 --min-score 0.2; }
+seen() {
+    local precision=$1
+    shift
+    "$@" -v detect tests/photos --precision "$precision" --threads 1 --scale 128 --proposals 20 --min-score 0.2
+}
 
 # found PRECISION KERNELS: the objects on the photographs on one processor, and the kernels that it chose.
 found() {
     local log=$work/$cpu-$1 said
-    seen "$qemu" -cpu "$cpu" "$foreign" --precision "$1" >"$log.jsonl" 2>"$log.log" || return
+    seen "$1" "$qemu" -cpu "$cpu" "$foreign" >"$log.jsonl" 2>"$log.log" || return
     grep -qx "debug: kernels: $2" "$log.log" || { grep 'kernels:' "$log.log"; return 1; }
     said=$(python3 cross/same_detections.py "$1" "$work/here-$1.jsonl" "$log.jsonl") || { echo "$said"; return 1; }
     echo "$2, $said"
@@ -121,7 +125,7 @@ if [ -n "$program" ]; then
     here=${CARGO_TARGET_DIR:-$PWD/target}/$native-unknown-linux-gnu/dist/edge-rcnn
     "$here" info >"$work/here-info"
     for precision in int8 f32; do
-        seen "$here" --precision $precision >"$work/here-$precision.jsonl" 2>"$work/here-$precision.log"
+        seen $precision "$here" >"$work/here-$precision.jsonl" 2>"$work/here-$precision.log"
     done
 fi
 # Each in a shell of its own; there a failing command does not end it, hence `|| return`.

@@ -43,8 +43,8 @@ put 644 "$out/manual/completions/edge-rcnn.fish" usr/share/fish/vendor_completio
 put 644 cross/systemd/edge-rcnn.toml etc/edge-rcnn/edge-rcnn.toml
 # Packages do not write to /usr/local; how to install by hand does not concern them.
 sed -e 's|/usr/local/bin/|/usr/bin/|' -e '/^#   /d' cross/systemd/edge-rcnn.service >"$out/unit"
-put 644 "$out/unit" lib/systemd/system/edge-rcnn.service
-put 644 $parts/60-edge-rcnn.rules lib/udev/rules.d/60-edge-rcnn.rules
+put 644 "$out/unit" usr/lib/systemd/system/edge-rcnn.service
+put 644 $parts/60-edge-rcnn.rules usr/lib/udev/rules.d/60-edge-rcnn.rules
 
 doc=usr/share/doc/edge-rcnn
 # The licence's paragraphs as the format wants them: indented by one, empty lines as a dot.
