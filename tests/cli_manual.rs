@@ -30,7 +30,8 @@ fn every_verb_has_a_page_and_bash_completes_it() {
 
     // What bash offers after `edge-rcnn `.
     let script = "source edge-rcnn.bash; COMP_WORDS=(edge-rcnn ''); COMP_CWORD=1; \
-                  _edge-rcnn edge-rcnn '' edge-rcnn; printf '%s\\n' \"${COMPREPLY[@]}\"";
+                  complete=$(complete -p edge-rcnn | sed 's/.* -F \\([^ ]*\\) .*/\\1/'); \
+                  $complete edge-rcnn '' edge-rcnn; printf '%s\\n' \"${COMPREPLY[@]}\"";
     let completions = dir.path().join("completions");
     let bash = Command::new("bash").args(["-c", script]).current_dir(&completions).output().unwrap();
     let offered = String::from_utf8(bash.stdout).unwrap();
@@ -42,7 +43,7 @@ fn every_verb_has_a_page_and_bash_completes_it() {
         );
     }
     assert!(fs::read_to_string(completions.join("_edge-rcnn")).unwrap().starts_with("#compdef edge-rcnn"));
-    assert!(fs::read_to_string(completions.join("edge-rcnn.fish")).unwrap().contains("--min-score"));
+    assert!(fs::read_to_string(completions.join("edge-rcnn.fish")).unwrap().contains("-l min-score"));
 }
 
 #[test]
