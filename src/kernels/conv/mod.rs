@@ -163,9 +163,8 @@ impl Conv {
     /// Whether [`run_pooled`](Self::run_pooled) is possible: a convolution with few weights and many outputs gains by it.
     pub fn pools(&self) -> bool {
         match &self.weights {
-            Weights::F32(Method::Direct(direct)) => direct.pools(&self.shape),
-            Weights::Bf16(Method::Direct(direct)) => direct.pools(&self.shape),
-            _ => false,
+            Weights::F32(method) => method.pools(&self.shape),
+            Weights::Bf16(method) => method.pools(&self.shape),
         }
     }
 
@@ -211,6 +210,10 @@ impl<T: Number> Method<T> {
             true => Self::Winograd(Winograd::new(set, shape, weight, bias)),
             false => Self::Direct(Direct::new(set, shape, weight, bias)),
         }
+    }
+
+    fn pools(&self, shape: &ConvShape) -> bool {
+        matches!(self, Self::Direct(direct) if direct.pools(shape))
     }
 
     fn run(&self, task: &Task, x: &[f32], scratch: &mut Scratch, out: &mut [f32]) {
