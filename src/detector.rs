@@ -17,7 +17,7 @@ mod times;
 use crate::{
     boxes::{BBox, Rect},
     frame::{Picture, Scaling},
-    head::{Head, HeadError, HeadOutput, PictureSize, PostParams, PostScratch, postprocess_with},
+    head::{Head, HeadError, HeadOutput, PictureSize, PostParams, PostScratch, postprocess, postprocess_into},
     kernels::Team,
     model::{BundleError, arch::FEATURE_STRIDE},
     proposals::{Proposal, ProposalContext, ProposalError, ProposalSource},
@@ -48,7 +48,7 @@ pub struct Detector {
     proposals: Vec<Proposal>,
     rois: Vec<BBox>,
     output: HeadOutput,
-    found: PostScratch,
+    post_scratch: PostScratch,
 }
 
 /// What was found in one picture.
@@ -64,6 +64,15 @@ pub struct Detected {
     pub proposals: usize,
     /// Proposals and detections left out because a number was not finite.
     pub non_finite: usize,
+}
+
+impl Detected {
+    /// As new, but for the memory of its list.
+    pub fn clear(&mut self) {
+        let mut detections = std::mem::take(&mut self.detections);
+        detections.clear();
+        *self = Self { detections, ..Self::default() };
+    }
 }
 
 /// Why a detector cannot be built or failed on a picture.
@@ -138,25 +147,39 @@ impl Detector {
         self.detect_named(picture, None)
     }
 
-    /// Looks at one picture; proposals from a file are found by its name.
-    pub fn detect_named(&mut self, picture: &Picture, name: Option<&str>) -> Result<Detected, DetectorError> {
-        check_picture(picture)?;
-        // All stages on one team, whose threads hardly sleep between them.
-        let team = self.team.clone();
-        team.install(|| self.look(picture, name))
+    /// [`detect`](Self::detect) into memory used before: picture after picture of the same size takes none.
+    pub fn detect_into(&mut self, picture: &Picture, found: &mut Detected) -> Result<(), DetectorError> {
+        self.install(picture, None, found)
     }
 
-    fn look(&mut self, picture: &Picture, name: Option<&str>) -> Result<Detected, DetectorError> {
+    /// Looks at one picture; proposals from a file are found by its name.
+    pub fn detect_named(&mut self, picture: &Picture, name: Option<&str>) -> Result<Detected, DetectorError> {
+        let mut found = Detected::default();
+        self.install(picture, name, &mut found)?;
+        Ok(found)
+    }
+
+    /// All stages on one team, whose threads hardly sleep between them.
+    fn install(&mut self, picture: &Picture, name: Option<&str>, found: &mut Detected) -> Result<(), DetectorError> {
+        check_picture(picture)?;
+        found.clear();
+        let team = self.team.clone();
+        team.install(|| self.look(picture, name, found))
+    }
+
+    fn look(&mut self, picture: &Picture, name: Option<&str>, found: &mut Detected) -> Result<(), DetectorError> {
         let size = PictureSize { width: picture.width, height: picture.height };
-        let (mut times, mut watch) = (StageTimes::default(), Stopwatch::start());
+        let mut watch = Stopwatch::start();
+        let times = &mut found.timings;
 
         self.input = self.network.preprocess(picture, self.scaling, self.mean_bgr);
         let InputSize { height, width, scale } = self.input;
+        found.input = (height, width);
         times.preprocess = watch.lap();
         self.proposals.clear();
         if height < FEATURE_STRIDE || width < FEATURE_STRIDE {
             // Too thin for one cell of the map: such a picture holds nothing, it is not an error.
-            return Ok(Detected { timings: times, input: (height, width), ..Detected::default() });
+            return Ok(());
         }
 
         self.network.trunk()?;
@@ -175,16 +198,12 @@ impl Detector {
         self.network.head(&mut self.output)?;
         times.head = watch.lap();
 
-        let found = postprocess_with(&mut self.found, &self.output, &self.rois, &self.post, size, scale);
+        let (list, scratch) = (&mut found.detections, &mut self.post_scratch);
+        let left_out = postprocess_into(list, scratch, &self.output, &self.rois, &self.post, size, scale);
         times.postprocess = watch.lap();
 
-        Ok(Detected {
-            detections: found.detections,
-            timings: times,
-            input: (height, width),
-            proposals: self.rois.len(),
-            non_finite: lost + found.non_finite,
-        })
+        (found.proposals, found.non_finite) = (self.rois.len(), lost + left_out);
+        Ok(())
     }
 
     /// The last picture again, from its pooled RoIs on, with another head of real numbers, which takes them cell by cell
@@ -196,7 +215,7 @@ impl Detector {
         let mut watch = Stopwatch::start();
         self.team.install(|| head.run_into(pooled, rois.len(), output))?;
         let ms = watch.lap();
-        let found = postprocess_with(&mut self.found, output, rois, &self.post, size, self.input.scale);
+        let found = postprocess(output, rois, &self.post, size, self.input.scale);
         Ok((found.detections, ms))
     }
 

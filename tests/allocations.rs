@@ -53,26 +53,29 @@ impl Source for Moving {
 struct Counting {
     looks: u64,
     region: Option<Region<'static, System>>,
-    /// Allocations of everybody, of which one a frame is ours: the list of detections.
-    counted: Arc<std::sync::Mutex<usize>>,
+    /// Allocations of everybody.
+    counted: Arc<std::sync::Mutex<Option<usize>>>,
 }
 
 impl Look for Counting {
-    fn look(&mut self, _: &Picture) -> Result<Detected, DetectorError> {
+    fn look(&mut self, _: &Picture, found: &mut Detected) -> Result<(), DetectorError> {
         self.looks += 1;
         if self.looks == WARM_UP {
             self.region = Some(Region::new(MEMORY));
         }
         if self.looks == WARM_UP + COUNTED {
             let change = self.region.as_ref().unwrap().change();
-            *self.counted.lock().unwrap() = change.allocations + change.reallocations;
+            *self.counted.lock().unwrap() = Some(change.allocations + change.reallocations);
         }
         let x = (self.looks % 20) as f32;
-        let found = |class_id, x1: f32| {
+        let at = |class_id, x1: f32| {
             let rect = Rect { x1, y1: 8.0, x2: x1 + 16.5, y2: 40.25 };
             Detection { class_id, score: 0.875, rect }
         };
-        Ok(Detected { detections: vec![found(1, x), found(2, 40.0 - x)], input: (48, 64), ..Detected::default() })
+        found.clear();
+        found.detections.extend([at(1, x), at(2, 40.0 - x)]);
+        found.input = (48, 64);
+        Ok(())
     }
 }
 
@@ -107,9 +110,9 @@ fn after_the_warm_up_a_frame_takes_no_memory() {
     let settings = Settings { stats_every: Duration::from_secs(3600), only_detections: false };
     let summary = run(parts, hello, settings).unwrap();
     assert!(summary.frames > COUNTED && *lines.lock().unwrap() > COUNTED, "{summary:?}");
-    // One a frame is this test's own. Of the few buffers that go round, one may join late, when a thread is held up.
-    let counted = *counted.lock().unwrap() as u64;
-    assert!((COUNTED..COUNTED + 10).contains(&counted), "{counted} allocations in {COUNTED} frames");
+    // Of the few buffers that go round, one may join late, when a thread is held up.
+    let counted = counted.lock().unwrap().unwrap();
+    assert!(counted < 20, "{counted} allocations in {COUNTED} frames");
 }
 
 /// Counts lines with detections in them.

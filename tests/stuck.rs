@@ -27,7 +27,7 @@ struct Hangs {
 }
 
 impl Look for Hangs {
-    fn look(&mut self, _: &Picture) -> Result<Detected, DetectorError> {
+    fn look(&mut self, _: &Picture, _: &mut Detected) -> Result<(), DetectorError> {
         match self.after.checked_sub(1) {
             Some(left) => self.after = left,
             None => {
@@ -35,7 +35,7 @@ impl Look for Hangs {
                 let _ = self.until.recv();
             }
         }
-        Ok(Detected::default())
+        Ok(())
     }
 }
 

@@ -26,7 +26,7 @@ pub(super) struct Network {
 
 enum Numbers {
     /// The trunk by the graph engine.
-    Real { trunk: Box<Trunk>, head: Box<Head>, blob: Blob, maps: Option<Maps>, pooler: RoiPooler, pooled: Vec<f32> },
+    Real { trunk: Box<Trunk>, head: Box<Head>, blob: Blob, maps: Maps, pooler: RoiPooler, pooled: Vec<f32> },
     /// In integers.
     Quantized {
         trunk: Box<QuantTrunk>,
@@ -84,7 +84,7 @@ impl Network {
     /// Input to maps.
     pub fn trunk(&mut self) -> Result<(), TrunkError> {
         match &mut self.numbers {
-            Numbers::Real { trunk, blob, maps, .. } => *maps = Some(trunk.run(blob)?),
+            Numbers::Real { trunk, blob, maps, .. } => trunk.run_into(blob, maps)?,
             Numbers::Quantized { trunk, pixels, .. } => drop(trunk.run_pixels(pixels)?),
         }
         Ok(())
@@ -94,7 +94,6 @@ impl Network {
     pub fn rpn(&self) -> Option<RpnMaps<'_>> {
         let (rows, cols, (scores, deltas)) = match &self.numbers {
             Numbers::Real { maps, .. } => {
-                let maps = maps.as_ref()?;
                 let (scores, deltas) = maps.rpn.as_ref()?;
                 (maps.rows, maps.cols, (&scores[..], &deltas[..]))
             }
@@ -112,7 +111,6 @@ impl Network {
         self.rois = rois.len();
         match &mut self.numbers {
             Numbers::Real { maps, pooler, pooled, .. } => {
-                let Some(maps) = maps else { return };
                 let map = MapView { data: &maps.conv5, channels: maps.channels, rows: maps.rows, cols: maps.cols };
                 pooler.pool_cells(map, rois, scale, side, pooled);
             }
@@ -165,7 +163,7 @@ impl Numbers {
             let trunk = Box::new(Trunk::with_precision(bundle, team, choice.real, bf16)?);
             let head = Box::new(Head::with_precision(bundle.head_weights()?, rest, network.pool_size, bf16)?);
             let (pooler, blob, pooled) = (RoiPooler::new(rest), Blob::default(), Vec::new());
-            return Ok(Self::Real { trunk, head, blob, maps: None, pooler, pooled });
+            return Ok(Self::Real { trunk, head, blob, maps: Maps::default(), pooler, pooled });
         };
         let dot = choice.integer;
         let wrong = |source| BundleError::Quantize { path: bundle.manifest.name.clone().into(), source };

@@ -98,7 +98,7 @@ impl Detector {
             proposals: Vec::new(),
             rois: Vec::new(),
             output: HeadOutput::default(),
-            found: PostScratch::default(),
+            post_scratch: PostScratch::default(),
             classes: bundle.manifest.classes,
         })
     }

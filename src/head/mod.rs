@@ -20,7 +20,7 @@ use fc::{Stack, Work};
 pub use int8::QuantHead;
 pub use postprocess::{
     BoxNormalisation, Detection, HeadOutput, PictureSize, PostParams, PostScratch, Postprocessed, postprocess,
-    postprocess_with,
+    postprocess_into,
 };
 pub use roi_pool::{MapView, RoiPooler, pool_cells, roi_pool};
 

@@ -96,7 +96,6 @@ pub struct PostScratch {
     kept: Suppressor,
     /// Score, number of the RoI, box.
     candidates: Vec<(f32, usize, BBox)>,
-    found: Vec<Detection>,
 }
 
 /// The detections of one picture. `rois` are in pixels of the network input, `scale` is that input's ratio to the
@@ -108,19 +107,24 @@ pub fn postprocess(
     picture: PictureSize,
     scale: f32,
 ) -> Postprocessed {
-    postprocess_with(&mut PostScratch::default(), output, rois, params, picture, scale)
+    let mut all = Postprocessed::default();
+    let scratch = &mut PostScratch::default();
+    all.non_finite = postprocess_into(&mut all.detections, scratch, output, rois, params, picture, scale);
+    all
 }
 
-/// [`postprocess`] that takes memory only for the list it returns.
-pub fn postprocess_with(
+/// [`postprocess`] into memory used before, as its [`Postprocessed::detections`]; returns its
+/// [`Postprocessed::non_finite`].
+pub fn postprocess_into(
+    all: &mut Vec<Detection>,
     scratch: &mut PostScratch,
     output: &HeadOutput,
     rois: &[BBox],
     params: &PostParams,
     picture: PictureSize,
     scale: f32,
-) -> Postprocessed {
-    let PostScratch { kept, candidates, found: all } = scratch;
+) -> usize {
+    let PostScratch { kept, candidates } = scratch;
     let mut non_finite = 0;
     all.clear();
     for class_id in 1..output.outputs {
@@ -152,7 +156,7 @@ pub fn postprocess_with(
     // Nothing is left to chance: two that are equal in all are the same.
     all.sort_unstable_by(order);
     all.truncate(params.max_detections);
-    Postprocessed { detections: all.clone(), non_finite }
+    non_finite
 }
 
 /// The box in the picture that a delta makes of an RoI; absent if it is not finite or inside out.

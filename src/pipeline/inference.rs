@@ -10,7 +10,7 @@ use super::{Shared, Taken};
 use crate::frame::{Picture, to_picture};
 use crate::sink::preview;
 use crate::source::Frame;
-use crate::watch::{Object, Watched, Watcher};
+use crate::watch::{Watched, Watcher};
 
 /// Looks at frames until there are no more. `spent` gives back the memory of results that were written.
 pub(super) fn run(
@@ -18,7 +18,7 @@ pub(super) fn run(
     mut watcher: Watcher,
     mut album: Option<Album>,
     events: &Sender<Event>,
-    spent: &Receiver<Vec<Object>>,
+    spent: &Receiver<Watched>,
 ) {
     let mut picture = Picture { width: 0, height: 0, rgb: Vec::new() };
     // What was dropped since the last frame that reached the output.
@@ -31,8 +31,8 @@ pub(super) fn run(
             shared.preview.iter().for_each(|preview| preview.rename(&fresh.model.name, fresh.kernels, &fresh.names));
             let _ = events.send(Event::Adopted(fresh));
         }
-        let objects = spent.try_recv().unwrap_or_default();
-        let going_on = match look_at(shared, &frame, &mut picture, &mut watcher, objects) {
+        let watched = spent.try_recv().unwrap_or_default();
+        let going_on = match look_at(shared, &frame, &mut picture, &mut watcher, watched) {
             Ok(seen) => {
                 album.iter_mut().for_each(|album| album.consider(&picture, &seen.watched, seen.captured));
                 shared.show(&picture, &seen);
@@ -60,13 +60,13 @@ fn look_at(
     frame: &Frame,
     picture: &mut Picture,
     watcher: &mut Watcher,
-    objects: Vec<Object>,
+    watched: Watched,
 ) -> Result<Seen, (Cause, String)> {
     let named = |e: &dyn std::fmt::Display| match &frame.path {
         Some(path) => format!("{}: {e}", path.display()),
         None => format!("frame {}: {e}", frame.seq),
     };
-    let mut seen = Seen::of(frame, objects);
+    let mut seen = Seen::of(frame, watched);
     let started = shared.clock.now();
     shared.pulse.enter(Stage::Decode, frame.seq);
     to_picture(frame.layout, &frame.bytes, picture).map_err(|e| (Cause::Corrupt, named(&e)))?;

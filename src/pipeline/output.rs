@@ -19,7 +19,7 @@ use crate::sink::stream::{
 };
 use crate::source::camera::{Away, Granted};
 use crate::source::{Context, Frame, Stamp};
-use crate::watch::{Object, Watched};
+use crate::watch::Watched;
 
 /// Messages about an endless source are at least so far apart.
 const BETWEEN_ERRORS: Duration = Duration::from_secs(1);
@@ -69,8 +69,7 @@ pub(super) struct Seen {
 
 impl Seen {
     /// Of a frame that is about to be looked at, with memory for what will be found.
-    pub fn of(frame: &Frame, objects: Vec<Object>) -> Self {
-        let watched = Watched { objects, ..Watched::default() };
+    pub fn of(frame: &Frame, watched: Watched) -> Self {
         Self {
             seq: frame.seq,
             captured: frame.captured,
@@ -96,7 +95,7 @@ pub(super) struct Output {
     settings: Settings,
     shared: Arc<Shared>,
     /// Takes the memory of what was written.
-    spent: Sender<Vec<Object>>,
+    spent: Sender<Watched>,
     /// Stages of the frame at hand.
     stages: Vec<(&'static str, f64)>,
     frames: u64,
@@ -129,7 +128,7 @@ impl Output {
         names: Names,
         settings: Settings,
         shared: Arc<Shared>,
-        spent: Sender<Vec<Object>>,
+        spent: Sender<Watched>,
     ) -> io::Result<Self> {
         let (mut lines, at) = (StreamLines::new(out), shared.clock.now());
         lines.hello(at, hello)?;
@@ -157,7 +156,7 @@ impl Output {
             match results.recv_timeout(self.until_stats()) {
                 Ok(Event::Seen(seen)) => {
                     self.seen(&seen)?;
-                    let _ = self.spent.try_send(seen.watched.objects);
+                    let _ = self.spent.try_send(seen.watched);
                 }
                 Ok(Event::Trouble(message)) => self.trouble(&message)?,
                 Ok(Event::Away(away)) => self.away(&away)?,

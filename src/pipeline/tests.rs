@@ -18,9 +18,9 @@ use crate::watch::{Budget, Look, MotionGate, Rung, Step};
 struct Slow(Duration);
 
 impl Look for Slow {
-    fn look(&mut self, _: &Picture) -> Result<Detected, DetectorError> {
+    fn look(&mut self, _: &Picture, _: &mut Detected) -> Result<(), DetectorError> {
         thread::sleep(self.0);
-        Ok(Detected::default())
+        Ok(())
     }
 }
 
@@ -160,9 +160,9 @@ fn a_source_that_waits_has_every_good_frame_looked_at_and_every_bad_one_told() {
 fn a_reader_that_does_not_read_costs_frames_and_not_the_detectors_time() {
     struct Counting(Arc<AtomicU64>);
     impl Look for Counting {
-        fn look(&mut self, _: &Picture) -> Result<Detected, DetectorError> {
+        fn look(&mut self, _: &Picture, _: &mut Detected) -> Result<(), DetectorError> {
             self.0.fetch_add(1, Ordering::SeqCst);
-            Ok(Detected::default())
+            Ok(())
         }
     }
     /// Blocks on the second frame's line, until the detector has looked at many more.
@@ -196,7 +196,7 @@ fn a_reader_that_does_not_read_costs_frames_and_not_the_detectors_time() {
 fn a_detector_that_breaks_down_ends_the_run_with_a_message() {
     struct Broken;
     impl Look for Broken {
-        fn look(&mut self, _: &Picture) -> Result<Detected, DetectorError> {
+        fn look(&mut self, _: &Picture, _: &mut Detected) -> Result<(), DetectorError> {
             panic!("for the test");
         }
     }
@@ -249,12 +249,13 @@ impl Simulated {
 }
 
 impl Look for Simulated {
-    fn look(&mut self, _: &Picture) -> Result<Detected, DetectorError> {
+    fn look(&mut self, _: &Picture, found: &mut Detected) -> Result<(), DetectorError> {
         self.looks += 1;
         let ms = Self::cost(self.step) * (self.slowness)(self.looks);
         self.clock.advance(ms);
         self.times.lock().unwrap().push(ms);
-        Ok(Detected { input: (1, self.step.short_side as usize), ..Detected::default() })
+        *found = Detected { input: (1, self.step.short_side as usize), ..Detected::default() };
+        Ok(())
     }
     fn set_step(&mut self, step: Step) {
         self.step = step;
@@ -310,11 +311,12 @@ fn the_budget_is_held_through_the_whole_pipeline_and_its_step_and_reason_stand_i
 fn a_still_scene_is_not_looked_at_and_its_frames_say_so_with_the_objects_of_before() {
     struct Finds(Arc<Mutex<u64>>);
     impl Look for Finds {
-        fn look(&mut self, _: &Picture) -> Result<Detected, DetectorError> {
+        fn look(&mut self, _: &Picture, found: &mut Detected) -> Result<(), DetectorError> {
             *self.0.lock().unwrap() += 1;
             let rect = crate::boxes::Rect { x1: 0.0, y1: 0.0, x2: 2.0, y2: 1.0 };
             let detections = vec![crate::detector::Detection { class_id: 1, score: 0.5, rect }];
-            Ok(Detected { detections, input: (1, 64), proposals: 7, ..Detected::default() })
+            *found = Detected { detections, input: (1, 64), proposals: 7, ..Detected::default() };
+            Ok(())
         }
     }
     let (context, looks, lines) = (context(), Arc::default(), Lines::default());

@@ -79,7 +79,7 @@ pub enum TrunkError {
 }
 
 /// What the trunk makes of a picture. All maps are channel-major: channel, row, column.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Maps {
     /// Rows of the maps.
     pub rows: usize,
@@ -160,9 +160,16 @@ impl Trunk {
         self.run_planar(&blob.data, blob.height, blob.width)
     }
 
+    /// [`run`](Self::run) into memory used before.
+    pub fn run_into(&self, blob: &Blob, maps: &mut Maps) -> Result<(), TrunkError> {
+        self.run_reading(&blob.data, blob.height, blob.width, |outputs| maps.read(outputs))
+    }
+
     /// Runs the trunk on planar BGR data (`3·height·width` numbers, mean subtracted).
     pub fn run_planar(&self, data: &[f32], height: usize, width: usize) -> Result<Maps, TrunkError> {
-        self.run_reading(data, height, width, maps)
+        let mut maps = Maps::default();
+        self.run_reading(data, height, width, |outputs| maps.read(outputs))?;
+        Ok(maps)
     }
 
     /// Runs the trunk and hands its outputs to `read`.
@@ -182,8 +189,7 @@ impl Trunk {
         }
         self.with_plan(height, width, |plan| {
             let failed = |e: &TractError| TrunkError::Run { height, width, reason: format!("{e:#}") };
-            let input = Tensor::from_shape(&[1, 3, height, width], data).map_err(|e| failed(&e))?;
-            let outputs = self.team.install(|| plan.run(tvec!(input.into_tvalue()))).map_err(|e| failed(&e))?;
+            let outputs = self.team.install(|| plan.run(data, &[1, 3, height, width])).map_err(|e| failed(&e))?;
             read(&outputs).map_err(|e| failed(&e))
         })
     }
@@ -193,8 +199,7 @@ impl Trunk {
         let Blob { height, width, .. } = *blob;
         self.with_plan(height, width, |plan| {
             let failed = |e: &TractError| TrunkError::Run { height, width, reason: format!("{e:#}") };
-            let input = Tensor::from_shape(&[1, 3, height, width], &blob.data).map_err(|e| failed(&e))?;
-            self.team.install(|| plan.run_timed(tvec!(input.into_tvalue()))).map_err(|e| failed(&e))
+            self.team.install(|| plan.run_timed(&blob.data, &[1, 3, height, width])).map_err(|e| failed(&e))
         })
     }
 
@@ -261,12 +266,25 @@ fn pad(data: &[f32], height: usize, width: usize, rows: usize, cols: usize) -> V
     padded
 }
 
-/// Copies the outputs out of the engine.
-fn maps(outputs: &[TValue]) -> TractResult<Maps> {
-    let floats = |i: usize| -> TractResult<Vec<f32>> { Ok(outputs[i].view().as_slice::<f32>()?.to_vec()) };
-    let shape = outputs[0].shape();
-    let rpn = if outputs.len() >= TRUNK_OUTPUTS.len() { Some((floats(1)?, floats(2)?)) } else { None };
-    Ok(Maps { channels: shape[1], rows: shape[2], cols: shape[3], conv5: floats(0)?, rpn })
+impl Maps {
+    /// Copies the outputs out of the engine.
+    fn read(&mut self, outputs: &[TValue]) -> TractResult<()> {
+        let copy = |i: usize, to: &mut Vec<f32>| -> TractResult<()> {
+            to.clear();
+            to.extend_from_slice(outputs[i].view().as_slice::<f32>()?);
+            Ok(())
+        };
+        let shape = outputs[0].shape();
+        (self.channels, self.rows, self.cols) = (shape[1], shape[2], shape[3]);
+        copy(0, &mut self.conv5)?;
+        if outputs.len() < TRUNK_OUTPUTS.len() {
+            self.rpn = None;
+            return Ok(());
+        }
+        let (scores, deltas) = self.rpn.get_or_insert_default();
+        copy(1, scores)?;
+        copy(2, deltas)
+    }
 }
 
 #[cfg(test)]

@@ -7,9 +7,11 @@ use std::time::Instant;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::{EvalContext, Node, OpState};
 
-/// The trunk for one input size, with the state of its session: the maps of the last frame, whose memory the next one uses.
+/// The trunk for one input size, with the input and the state of its session, the maps of the last frame, whose memory the
+/// next one uses.
 pub struct Plan {
     plan: Arc<TypedRunnableModel>,
+    input: Option<Arc<Tensor>>,
     state: Option<TypedSimpleState>,
 }
 
@@ -19,7 +21,7 @@ impl Plan {
         let side = |name: &str, len: usize| (model.symbols.sym(name), TDim::Val(len as i64));
         let concrete = model.set_symbols(&HashMap::from([side("H", height), side("W", width)]))?;
         let plan = concrete.into_optimized()?.into_runnable_with_options(options)?;
-        Ok(Self { plan, state: None })
+        Ok(Self { plan, input: None, state: None })
     }
 
     fn state(&mut self) -> TractResult<&mut TypedSimpleState> {
@@ -30,9 +32,26 @@ impl Plan {
         Ok(self.state.insert(state))
     }
 
-    /// Runs one input through.
-    pub fn run(&mut self, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
+    /// Runs one input of a shape through.
+    pub fn run(&mut self, data: &[f32], shape: &[usize; 4]) -> TractResult<TVec<TValue>> {
+        let inputs = self.inputs(data, shape)?;
         self.state()?.run(inputs)
+    }
+
+    /// The data as the engine takes them.
+    fn inputs(&mut self, data: &[f32], shape: &[usize; 4]) -> TractResult<TVec<TValue>> {
+        let mut input = self.input.take();
+        match input.as_mut().and_then(Arc::get_mut).filter(|last| last.shape() == shape) {
+            Some(last) => last.view_mut().as_slice_mut::<f32>()?.copy_from_slice(data),
+            None => input = Some(Arc::new(Tensor::from_shape(shape, data)?)),
+        }
+        self.input = input;
+        Ok(self.input.iter().map(|input| Arc::clone(input).into_tvalue()).collect())
+    }
+
+    /// Forgets the last frame.
+    fn forget(&mut self) {
+        (self.input, self.state) = (None, None);
     }
 }
 
@@ -49,8 +68,8 @@ pub struct LayerTime {
 
 impl Plan {
     /// Runs one input through with a look at the clock around each node.
-    pub fn run_timed(&mut self, inputs: TVec<TValue>) -> TractResult<Vec<LayerTime>> {
-        let mut times = Vec::new();
+    pub fn run_timed(&mut self, data: &[f32], shape: &[usize; 4]) -> TractResult<Vec<LayerTime>> {
+        let (inputs, mut times) = (self.inputs(data, shape)?, Vec::new());
         self.state()?.run_plan_with_eval(
             inputs,
             |context: &EvalContext, state: Option<&mut (dyn OpState + 'static)>, node: &Node<_, _>, inputs| {
@@ -88,7 +107,7 @@ impl PlanCache {
 
     /// Puts a plan in, dropping the one that was used longest ago if there are too many, and the frames of the others.
     pub fn put(&mut self, size: (usize, usize), plan: Plan) {
-        self.plans.iter_mut().for_each(|(_, plan)| plan.state = None);
+        self.plans.iter_mut().for_each(|(_, plan)| plan.forget());
         if self.plans.len() == self.limit {
             self.plans.remove(0);
         }

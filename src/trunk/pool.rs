@@ -16,7 +16,9 @@ pub fn rewrite(model: &mut TypedModel, kernels: Kernels) -> TractResult<()> {
         .with_rule_for::<MaxPool>("max pooling", move |(), model, node, _name, op| {
             rule_if_some!((kernel, stride, pad) = square(&op.pool_spec));
             rule_if!(op.with_index_outputs.is_none() && pad < kernel);
-            let spec = PoolSpec { data_format: DataFormat::NHWC, ..op.pool_spec.clone() };
+            // Said, though they are the usual ones: the engine would take memory for them with each frame.
+            let dilations = Some(tvec![1, 1]);
+            let spec = PoolSpec { data_format: DataFormat::NHWC, dilations, ..op.pool_spec.clone() };
             let layer = PoolLayer { kernels, pool: PoolShape { kernel, stride, pad }, spec };
             replace(model, node, node.inputs[0], layer)
         })

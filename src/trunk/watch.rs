@@ -1,6 +1,6 @@
 //! The trunk with a view of the maps between its layers, for calibration.
 
-use super::{Maps, Trunk, TrunkError, maps};
+use super::{Maps, Trunk, TrunkError};
 use crate::frame::Blob;
 use crate::model::onnx::{TRUNK_OUTPUTS, with_outputs};
 use crate::model::{Bundle, BundleError, TRUNK_FILE};
@@ -31,11 +31,13 @@ impl WatchedTrunk {
 
     /// Runs the trunk and shows the maps asked for, channel-major, with their numbers of channels.
     pub fn run(&self, blob: &Blob, mut watch: impl FnMut(&str, &[f32], usize)) -> Result<Maps, TrunkError> {
+        let mut maps = Maps::default();
         self.trunk.run_reading(&blob.data, blob.height, blob.width, |outputs| {
             for (name, map) in self.names.iter().zip(&outputs[self.own..]) {
                 watch(name, map.view().as_slice::<f32>()?, map.shape()[1]);
             }
-            maps(&outputs[..self.own])
-        })
+            maps.read(&outputs[..self.own])
+        })?;
+        Ok(maps)
     }
 }

@@ -26,15 +26,15 @@ use crate::frame::{Picture, Scaling};
 
 /// What finds objects: a [`Detector`], or a stand-in for tests.
 pub trait Look: Send {
-    /// Looks at one picture.
-    fn look(&mut self, picture: &Picture) -> Result<Detected, DetectorError>;
+    /// Looks at one picture, into memory used before.
+    fn look(&mut self, picture: &Picture, found: &mut Detected) -> Result<(), DetectorError>;
     /// Looks as closely as this from the next picture on.
     fn set_step(&mut self, _: Step) {}
 }
 
 impl Look for Detector {
-    fn look(&mut self, picture: &Picture) -> Result<Detected, DetectorError> {
-        self.detect(picture)
+    fn look(&mut self, picture: &Picture, found: &mut Detected) -> Result<(), DetectorError> {
+        self.detect_into(picture, found)
     }
 
     fn set_step(&mut self, step: Step) {
@@ -102,14 +102,15 @@ impl Watcher {
         watched.gated = self.gate.as_mut().is_some_and(|gate| gate.is_still(picture));
         if watched.gated {
             watched.objects.clone_from(&self.last.objects);
-            watched.detected = Detected { input: self.last.detected.input, ..Detected::default() };
+            watched.detected.clear();
+            watched.detected.input = self.last.detected.input;
             return Ok(());
         }
-        let looked = self.look.look(picture);
+        let looked = self.look.look(picture, &mut watched.detected);
         if let (Err(_), Some(gate)) = (&looked, &mut self.gate) {
             gate.forget();
         }
-        watched.detected = looked?;
+        looked?;
         let found = &watched.detected.detections;
         match &self.rules {
             Some(rules) => rules.apply(found, picture.width, picture.height, &mut watched.objects),
