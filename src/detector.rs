@@ -9,6 +9,7 @@
 //! picture to picture, so a detector is used by one thread at a time; inside each stage it uses all cores it was given.
 
 mod choice;
+mod error;
 mod network;
 mod options;
 mod precision;
@@ -17,14 +18,16 @@ mod times;
 use crate::{
     boxes::{BBox, Rect},
     frame::{Picture, Scaling},
-    head::{Head, HeadError, HeadOutput, PictureSize, PostParams, PostScratch, postprocess, postprocess_into},
+    head::{Head, HeadOutput, PictureSize, PostParams, PostScratch, postprocess, postprocess_into},
     kernels::Team,
-    model::{BundleError, arch::FEATURE_STRIDE},
-    proposals::{Proposal, ProposalContext, ProposalError, ProposalSource},
-    trunk::TrunkError,
+    model::arch::FEATURE_STRIDE,
+    proposals::{Proposal, ProposalContext, ProposalSource},
+    trunk::LayerTime,
 };
+use std::time::Duration;
 
 pub use crate::head::Detection;
+pub use error::DetectorError;
 use network::{InputSize, Network};
 pub(crate) use options::rpn_params;
 pub use options::{DetectorOptions, class_id};
@@ -73,72 +76,6 @@ impl Detected {
         detections.clear();
         *self = Self { detections, ..Self::default() };
     }
-}
-
-/// Why a detector cannot be built or failed on a picture.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum DetectorError {
-    /// The bundle is not right.
-    #[error(transparent)]
-    Bundle(#[from] BundleError),
-    /// The trunk.
-    #[error(transparent)]
-    Trunk(#[from] TrunkError),
-    /// The head.
-    #[error(transparent)]
-    Head(#[from] HeadError),
-    /// The proposals.
-    #[error(transparent)]
-    Proposals(#[from] ProposalError),
-    /// A class filter names a class the model does not know.
-    #[error("class \"{name}\" is unknown to the model{hint}; it knows: {known}")]
-    UnknownClass {
-        /// The name asked for.
-        name: String,
-        /// Empty, or the nearest valid name.
-        hint: String,
-        /// All names.
-        known: String,
-    },
-    /// Integers were asked for, of a model that has none.
-    #[error(
-        "{model} is a model of real numbers and cannot be computed in 8 bits; make one that can with `edge-rcnn calibrate`"
-    )]
-    Precision {
-        /// Its name.
-        model: String,
-    },
-    /// An option is out of range.
-    #[error("{name} = {value}: {reason}")]
-    Option {
-        /// The option.
-        name: &'static str,
-        /// What it was set to.
-        value: String,
-        /// What it must be.
-        reason: &'static str,
-    },
-    /// The worker threads could not be started.
-    #[error("cannot start {threads} threads: {reason}; ask for fewer threads")]
-    Threads {
-        /// How many.
-        threads: usize,
-        /// What the system said.
-        reason: String,
-    },
-    /// The pixels do not fit the picture's size.
-    #[error(
-        "a picture of {width}×{height} with {bytes} bytes of RGB cannot be looked at; it needs 3·width·height, and one pixel at least"
-    )]
-    Picture {
-        /// Columns.
-        width: usize,
-        /// Rows.
-        height: usize,
-        /// Bytes given.
-        bytes: usize,
-    },
 }
 
 impl Detector {
@@ -217,6 +154,22 @@ impl Detector {
         let ms = watch.lap();
         let found = postprocess(output, rois, &self.post, size, self.input.scale);
         Ok((found.detections, ms))
+    }
+
+    /// How long each layer of the trunk takes on a picture, in the graph's order.
+    pub fn layer_times(&mut self, picture: &Picture) -> Result<Vec<LayerTime>, DetectorError> {
+        check_picture(picture)?;
+        let team = self.team.clone();
+        team.install(|| {
+            self.input = self.network.preprocess(picture, self.scaling, self.mean_bgr);
+            Ok(self.network.layer_times()?)
+        })
+    }
+
+    /// What the innermost loop of the trunk's kernels reaches at most on the detector's threads, measured for so long:
+    /// multiplications and additions a second.
+    pub fn peak(&self, time: Duration) -> f64 {
+        self.team.install(|| self.network.peak(time))
     }
 
     /// Cells along a side of a pooled RoI.

@@ -10,10 +10,8 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use edge_rcnn::detector::{Detected, Detector, StageTimes};
-use edge_rcnn::frame::{Blob, Picture, Pixels, Preprocessor, Scaling, Steps};
-use edge_rcnn::kernels::{Bf16, Kernels, Team, int8::Dot, peak_flops, peak_ops};
-use edge_rcnn::model::{Bundle, Summary};
-use edge_rcnn::trunk::{LayerTime, QuantTrunk, Trunk, TrunkError};
+use edge_rcnn::frame::{Picture, Scaling};
+use edge_rcnn::model::Summary;
 
 use super::detector_args::DetectorArgs;
 use super::{Failure, model};
@@ -58,7 +56,6 @@ pub fn run(args: Args) -> Result<(), Failure> {
         let (width, height) = scaling.input_size(args.size.0, args.size.1);
         Summary::of(&bundle, height, width).map_err(model::bundle_failure)
     };
-    let computed = options.computed(bundle.clone()).map_err(model::detector_failure)?;
     let mut detector = Detector::new(bundle.clone(), options).map_err(model::detector_failure)?;
     let scaling = detector.scaling();
     let summary = summary(scaling)?;
@@ -66,8 +63,8 @@ pub fn run(args: Args) -> Result<(), Failure> {
     log::info!("{} frames of {}×{} on {} kernels", args.frames, args.size.0, args.size.1, detector.kernels());
     let frames = frames(&mut detector, &picture, args.frames as usize)?;
 
-    let peak = peak(detector.kernels(), threads)?;
-    let layers = layers(&computed, &picture, scaling, detector.kernels(), threads, &summary)?;
+    let peak = detector.peak(PEAK);
+    let layers = layers(&mut detector, &picture, &summary)?;
     let layers = layers.into_iter().map(|layer| layer.timed(peak / 1e9)).collect();
     let speeds = speeds(&frames, &summary, peak / 1e9);
     let mut rungs = Vec::new();
@@ -142,58 +139,11 @@ fn speeds(frames: &[Detected], summary: &Summary, peak_gflops: f64) -> Vec<Speed
     ]
 }
 
-/// Of the innermost loop that the detector says it uses.
-fn peak(name: &str, threads: usize) -> Result<f64, Failure> {
-    let team = Team::new(threads).map_err(Failure::runtime)?;
-    Ok(team.install(|| match int8_kernels(name) {
-        Some(dot) => peak_ops(dot, PEAK),
-        None => peak_flops(Kernels::by_name(name).unwrap_or(Kernels::best()), bf16_kernels(name), PEAK),
-    }))
-}
-
-/// Those of bf16, if they are of that name.
-fn bf16_kernels(name: &str) -> Option<Bf16> {
-    Bf16::fast().filter(|bf16| bf16.name() == name)
-}
-
-/// The integer kernels of that name; `None` if they are not integers'.
-fn int8_kernels(name: &str) -> Option<Dot> {
-    let name = name.strip_prefix("int8-")?;
-    Some(Dot::by_name(name).unwrap_or(Dot::best()))
-}
-
 /// The layers of the trunk, each the median over some frames; nodes of a layer together.
-fn layers(
-    bundle: &Bundle,
-    picture: &Picture,
-    scaling: Scaling,
-    name: &str,
-    threads: usize,
-    summary: &Summary,
-) -> Result<Vec<Layer>, Failure> {
-    let (mut blob, mut pixels) = (Blob::default(), Pixels::default());
-    let (mut preprocessor, mean) = (Preprocessor::default(), bundle.manifest.input.mean_bgr);
-    let team = Team::new(threads).map_err(Failure::runtime)?;
+fn layers(detector: &mut Detector, picture: &Picture, summary: &Summary) -> Result<Vec<Layer>, Failure> {
     let mut runs = Vec::new();
-    let mut time: Box<dyn FnMut() -> Result<Vec<LayerTime>, TrunkError>> = match quant_trunk(bundle, name)? {
-        None => {
-            let bf16 = bf16_kernels(name);
-            let kernels = if bf16.is_some() { Some(Kernels::best()) } else { Kernels::by_name(name) };
-            let trunk = Trunk::with_precision(bundle, &team, kernels, bf16).map_err(Failure::config)?;
-            preprocessor.planes(picture, scaling, mean, &mut blob);
-            let blob = &blob;
-            Box::new(move || trunk.layer_times(blob))
-        }
-        Some(mut trunk) => {
-            let image = trunk.image();
-            let steps = Steps { scale: image.scale, zeros: std::array::from_fn(|i| image.zeros[i]) };
-            preprocessor.pixels(picture, scaling, mean, steps, &mut pixels);
-            let pixels = &pixels;
-            Box::new(move || team.install(|| trunk.layer_times(pixels)))
-        }
-    };
     for i in 0..WARM_UP + 2 * RUNG {
-        let times = time().map_err(Failure::runtime)?;
+        let times = detector.layer_times(picture).map_err(model::detector_failure)?;
         if i >= WARM_UP {
             runs.push(times);
         }
@@ -211,16 +161,6 @@ fn layers(
     // Constants and the like.
     layers.retain(|l| l.ms >= 0.01);
     Ok(layers)
-}
-
-/// The trunk of a model in 8 bits, on the kernels that the detector says it uses.
-fn quant_trunk(bundle: &Bundle, kernels: &str) -> Result<Option<QuantTrunk>, Failure> {
-    let Some(quantized) = bundle.quantized().map_err(model::bundle_failure)? else { return Ok(None) };
-    let network = bundle.network().map_err(model::bundle_failure)?;
-    let flow = bundle.dataflow().map_err(model::bundle_failure)?;
-    let dot = int8_kernels(kernels).unwrap_or(Dot::best());
-    let trunk = QuantTrunk::new(network, &quantized, &flow, dot, Kernels::best());
-    trunk.map(Some).map_err(Failure::config)
 }
 
 fn size(text: &str) -> Result<(usize, usize), String> {

@@ -8,11 +8,12 @@ use crate::{
     boxes::BBox,
     frame::{Blob, Picture, Pixels, Preprocessor, Scaling, Steps},
     head::{Head, HeadError, HeadOutput, MapView, QuantHead, RoiPooler, pool_cells},
-    kernels::{Bf16, CellMap, Kernels, Rectangles, Team, int8::Dot},
+    kernels::{Bf16, CellMap, Kernels, Rectangles, Team, int8::Dot, peak_flops, peak_ops},
     model::{Bundle, BundleError, arch::FEATURE_STRIDE},
     proposals::RpnMaps,
-    trunk::{Maps, QuantMaps, QuantTrunk, Trunk, TrunkError},
+    trunk::{LayerTime, Maps, QuantMaps, QuantTrunk, Trunk, TrunkError},
 };
+use std::time::Duration;
 
 /// The parts of a network that have weights, and the maps between them.
 pub(super) struct Network {
@@ -26,7 +27,15 @@ pub(super) struct Network {
 
 enum Numbers {
     /// The trunk by the graph engine.
-    Real { trunk: Box<Trunk>, head: Box<Head>, blob: Blob, maps: Maps, pooler: RoiPooler, pooled: Vec<f32> },
+    Real {
+        trunk: Box<Trunk>,
+        head: Box<Head>,
+        bf16: Option<Bf16>,
+        blob: Blob,
+        maps: Maps,
+        pooler: RoiPooler,
+        pooled: Vec<f32>,
+    },
     /// In integers.
     Quantized {
         trunk: Box<QuantTrunk>,
@@ -88,6 +97,22 @@ impl Network {
             Numbers::Quantized { trunk, pixels, .. } => drop(trunk.run_pixels(pixels)?),
         }
         Ok(())
+    }
+
+    /// Input to maps, with a look at the clock around each layer.
+    pub fn layer_times(&mut self) -> Result<Vec<LayerTime>, TrunkError> {
+        match &mut self.numbers {
+            Numbers::Real { trunk, blob, .. } => trunk.layer_times(blob),
+            Numbers::Quantized { trunk, pixels, .. } => trunk.layer_times(pixels),
+        }
+    }
+
+    /// What its innermost loop reaches at most on the current team.
+    pub fn peak(&self, time: Duration) -> f64 {
+        match &self.numbers {
+            Numbers::Real { bf16, .. } => peak_flops(self.kernels, *bf16, time),
+            Numbers::Quantized { dot, .. } => peak_ops(*dot, time),
+        }
     }
 
     /// The RPN's maps, if there is an RPN.
@@ -163,7 +188,7 @@ impl Numbers {
             let trunk = Box::new(Trunk::with_precision(bundle, team, choice.real, bf16)?);
             let head = Box::new(Head::with_precision(bundle.head_weights()?, rest, network.pool_size, bf16)?);
             let (pooler, blob, pooled) = (RoiPooler::new(rest), Blob::default(), Vec::new());
-            return Ok(Self::Real { trunk, head, blob, maps: Maps::default(), pooler, pooled });
+            return Ok(Self::Real { trunk, head, bf16, blob, maps: Maps::default(), pooler, pooled });
         };
         let dot = choice.integer;
         let wrong = |source| BundleError::Quantize { path: bundle.manifest.name.clone().into(), source };

@@ -45,18 +45,6 @@ pub struct DetectorOptions {
     pub precision: Precision,
 }
 
-impl DetectorOptions {
-    /// The bundle as a detector with these options computes it: of a model in 8 bits that is to be computed in real numbers,
-    /// those numbers.
-    pub fn computed(&self, bundle: Bundle) -> Result<Bundle, DetectorError> {
-        self.precision.apply(bundle, self.choice()?)
-    }
-
-    fn choice(&self) -> Result<Choice, DetectorError> {
-        Choice::named(self.kernels.as_deref().unwrap_or("auto"))
-    }
-}
-
 impl Detector {
     /// A detector that takes its proposals from the bundle's RPN.
     pub fn new(bundle: Bundle, options: DetectorOptions) -> Result<Self, DetectorError> {
@@ -81,7 +69,7 @@ impl Detector {
         }
         let threads = options.threads.filter(|&n| n > 0).unwrap_or_else(cores);
         require(threads <= MAX_THREADS, "threads", threads, "must be at most 1024")?;
-        let choice = options.choice()?;
+        let choice = Choice::named(options.kernels.as_deref().unwrap_or("auto"))?;
         let bundle = options.precision.apply(bundle, choice)?;
         let bf16 = options.precision.bf16()?;
         let team = if options.pin { Team::pinned(threads) } else { Team::new(threads) };

@@ -247,8 +247,8 @@ fn run_alone(layer: Layer, image: &[f32], height: usize, width: usize) -> Maps {
     let onnx = crate::model::onnx::trunk_onnx(&network, &weights, StorageType::F32).unwrap();
     let mut plan =
         Plan::new(&read(&onnx, Some(Kernels::best()), None).unwrap(), &RunOptions::default(), height, width).unwrap();
-    let input = Tensor::from_shape(&[1, 3, height, width], image).unwrap();
-    let mut maps = maps(&plan.run(tvec!(input.into_tvalue())).unwrap()).unwrap();
+    let mut maps = Maps::default();
+    maps.read(&plan.run(image, &[1, 3, height, width]).unwrap()).unwrap();
     let negative = maps.conv5.split_off(maps.conv5.len() / 2);
     maps.conv5.iter_mut().zip(negative).for_each(|(p, n)| *p -= n);
     maps
