@@ -207,4 +207,24 @@ mod tests {
         let var = unfolded.params.get("conv3.var").mean(Kind::Float).double_value(&[]);
         assert!((var - 1.0).abs() > 1e-3, "conv3's variance was not measured");
     }
+
+    /// Products rounded to bf16 and nothing else: an LRN between two convolutions is computed in f32 and handed on in bf16.
+    #[test]
+    fn every_network_passes_in_bf16_nearly_what_it_passes_in_f32() {
+        for arch in crate::model::arch::ALL {
+            let f32 = NetConfig { arch, batch_norm: false, ranks: Some([8, 8]), precision: Kind::Float, dropout: 0.0 };
+            tch::manual_seed(5);
+            let exact = Net::new(f32.clone(), Device::Cpu);
+            let mut rounded = Net::new(NetConfig { precision: Kind::BFloat16, ..f32 }, Device::Cpu);
+            assert!(rounded.import(&exact.export()).is_empty());
+            let pictures = Tensor::randn([1, 3, 64, 64], (Kind::Float, Device::Cpu)) * 50.0;
+            tch::no_grad(|| {
+                let want = exact.pass(Mode::Eval).trunk(&pictures);
+                let got = rounded.pass(Mode::Eval).trunk(&pictures).to_kind(Kind::Float);
+                let norm = |t: &Tensor| t.square().mean(Kind::Float).sqrt().double_value(&[]);
+                let error = norm(&(&want - &got)) / norm(&want);
+                assert!(error < 0.05 && error > 0.0, "{}: relative error {error}", arch.name);
+            });
+        }
+    }
 }

@@ -129,9 +129,9 @@ impl<'a> Pass<'a> {
     }
 }
 
-/// Caffe's local response normalisation.
-fn lrn(x: &Tensor, region: LrnRegion, size: i64, alpha: f32, beta: f32, k: f32) -> Tensor {
-    let x = x.to_kind(Kind::Float);
+/// Caffe's local response normalisation, computed in f32.
+fn lrn(input: &Tensor, region: LrnRegion, size: i64, alpha: f32, beta: f32, k: f32) -> Tensor {
+    let x = input.to_kind(Kind::Float);
     let squares = x.square();
     let half = (size - 1) / 2;
     let mean = match region {
@@ -141,5 +141,6 @@ fn lrn(x: &Tensor, region: LrnRegion, size: i64, alpha: f32, beta: f32, k: f32) 
             .avg_pool3d([size, 1, 1], [1, 1, 1], [half, 0, 0], false, true, None::<i64>)
             .squeeze_dim(1),
     };
-    &x * (mean * f64::from(alpha) + f64::from(k)).pow_tensor_scalar(-f64::from(beta))
+    let normalised = &x * (mean * f64::from(alpha) + f64::from(k)).pow_tensor_scalar(-f64::from(beta));
+    normalised.to_kind(input.kind())
 }
