@@ -5,12 +5,12 @@
 
 use std::sync::Mutex;
 
-use tract_onnx::tract_core::internal::*;
-use tract_onnx::tract_core::model::Rewriter;
-use tract_onnx::tract_core::ops::binary::TypedBinOp;
-use tract_onnx::tract_core::ops::cnn::{Conv, KernelFormat, PaddingSpec, PoolSpec};
-use tract_onnx::tract_core::ops::math::Max;
-use tract_onnx::tract_core::ops::nn::DataFormat;
+use tract_core::internal::*;
+use tract_core::model::Rewriter;
+use tract_core::ops::binary::TypedBinOp;
+use tract_core::ops::cnn::{Conv, KernelFormat, PaddingSpec, PoolSpec};
+use tract_core::ops::math::Max;
+use tract_core::ops::nn::DataFormat;
 
 use super::layer::{Layer, LayerOp};
 use super::layout::{layer_before, replace};

@@ -4,7 +4,7 @@
 //! besides. Its output lives in the session's state and is used again for the next picture, once nobody holds it any more:
 //! the maps of a frame are tens of megabytes, and fresh memory costs more time than some of the layers.
 
-use tract_onnx::tract_core::internal::*;
+use tract_core::internal::*;
 
 /// A layer with one f32 input and one output.
 pub trait Layer: std::fmt::Debug + Clone + PartialEq + Send + Sync + 'static {

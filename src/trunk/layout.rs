@@ -1,8 +1,8 @@
 //! Channels-last maps between our layers: where a layer of ours takes the place of one of the engine's, it is put between
 //! two changes of layout; where two of ours follow each other, the two changes between them go away again.
 
-use tract_onnx::tract_core::internal::*;
-use tract_onnx::tract_core::model::Rewriter;
+use tract_core::internal::*;
+use tract_core::model::Rewriter;
 
 use super::layer::{Layer, LayerOp};
 use crate::kernels::{to_channel_major, to_channels_last};
@@ -49,12 +49,16 @@ pub fn replace<L: Layer>(
     rule_if!(fact.datum_type == f32::datum_type() && fact.rank() == 4 && fact.shape[0] == 1.to_dim());
     let mut patch = TypedModelPatch::new(L::NAME);
     let x = patch.tap_model(model, x)?;
-    let name = &node.name;
-    let x = patch.wire_node(format!("{name}.last"), LayerOp(Layout::ChannelsLast), &[x])?;
-    let y = patch.wire_node(name, LayerOp(layer), &x)?;
-    let y = patch.wire_node(format!("{name}.major"), LayerOp(Layout::ChannelMajor), &y)?;
-    patch.shunt_outside(model, node.id.into(), y[0])?;
+    let y = wire(&mut patch, &node.name, x, layer)?;
+    patch.shunt_outside(model, node.id.into(), y)?;
     Ok(Some(patch))
+}
+
+/// Adds `layer` between two changes of layout.
+pub fn wire<L: Layer>(model: &mut TypedModel, name: &str, x: OutletId, layer: L) -> TractResult<OutletId> {
+    let x = model.wire_node(format!("{name}.last"), LayerOp(Layout::ChannelsLast), &[x])?;
+    let y = model.wire_node(name, LayerOp(layer), &x)?;
+    Ok(model.wire_node(format!("{name}.major"), LayerOp(Layout::ChannelMajor), &y)?[0])
 }
 
 /// The layer of ours whose output, back in channel-major layout, `outlet` is.

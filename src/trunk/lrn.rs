@@ -1,28 +1,22 @@
 //! LRN as one operator of our own, put in the place of what `trunk.onnx` says with standard operators.
 //!
-//! Across channels ONNX has a node for it, which tract runs value by value. Within a channel it is the chain
-//! `x / pow(k + alpha · average_pool(x·x), beta)`, six passes over the largest map of the network. Both become one pass.
+//! Across channels ONNX has a node for it (`graph`). Within a channel it is the chain
+//! `x / pow(k + alpha · average_pool(x·x), beta)`, six passes over the largest map of the network, which become one.
 
-use tract_onnx::tract_core::internal::*;
-use tract_onnx::tract_core::model::Rewriter;
-use tract_onnx::tract_core::ops::binary::TypedBinOp;
-use tract_onnx::tract_core::ops::cnn::SumPool;
-use tract_onnx::tract_core::ops::math::{Add, Div, Mul, Pow};
-use tract_onnx::tract_core::ops::nn::DataFormat;
-use tract_onnx_opl::lrn::Lrn as OnnxLrn;
+use tract_core::internal::*;
+use tract_core::model::Rewriter;
+use tract_core::ops::binary::TypedBinOp;
+use tract_core::ops::cnn::SumPool;
+use tract_core::ops::math::{Add, Div, Mul, Pow};
+use tract_core::ops::nn::DataFormat;
 
 use super::layer::Layer;
 use super::layout::replace;
 use crate::kernels::{Kernels, LrnParams, LrnWindow, lrn};
 
-/// Replaces every LRN of the model.
+/// Replaces every LRN within channels.
 pub fn rewrite(model: &mut TypedModel, kernels: Kernels) -> TractResult<()> {
     Rewriter::<()>::default()
-        .with_rule_for::<OnnxLrn>("lrn-across", move |(), model, node, _name, op| {
-            let window = LrnWindow::Channels(op.size);
-            let params = LrnParams { window, alpha: op.alpha, beta: op.beta, k: op.bias };
-            replace(model, node, node.inputs[0], LrnLayer { kernels, params })
-        })
         .with_rule_for::<TypedBinOp>("lrn-within", move |(), model, node, _name, _| {
             rule_if_some!((x, params) = within_channel(model, node));
             replace(model, node, x, LrnLayer { kernels, params })
@@ -56,7 +50,7 @@ fn within_channel(model: &TypedModel, node: &TypedNode) -> Option<(OutletId, Lrn
 }
 
 /// The two inputs of a binary node of one kind.
-fn operands<Op: tract_onnx::tract_core::ops::binary::BinMiniOp>(node: &TypedNode) -> Option<[OutletId; 2]> {
+fn operands<Op: tract_core::ops::binary::BinMiniOp>(node: &TypedNode) -> Option<[OutletId; 2]> {
     let op = node.op_as::<TypedBinOp>()?;
     match node.inputs[..] {
         [a, b] if op.0.is::<Op>() => Some([a, b]),
@@ -65,7 +59,7 @@ fn operands<Op: tract_onnx::tract_core::ops::binary::BinMiniOp>(node: &TypedNode
 }
 
 /// The first input of a binary node whose second is one number.
-fn with_constant<Op: tract_onnx::tract_core::ops::binary::BinMiniOp>(
+fn with_constant<Op: tract_core::ops::binary::BinMiniOp>(
     model: &TypedModel,
     outlet: OutletId,
 ) -> Option<(OutletId, f32)> {
@@ -77,7 +71,8 @@ fn with_constant<Op: tract_onnx::tract_core::ops::binary::BinMiniOp>(
 /// An LRN, channels-last.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LrnLayer {
-    kernels: Kernels,
+    /// What computes it.
+    pub kernels: Kernels,
     /// Its numbers.
     pub params: LrnParams,
 }

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use std::time::Instant;
 
-use tract_onnx::prelude::*;
-use tract_onnx::tract_core::internal::{EvalContext, Node, OpState};
+use tract_core::internal::{EvalContext, Node, OpState};
+use tract_core::prelude::*;
 
 /// The trunk for one input size, with the state of its session: the maps of the last frame, whose memory the next one uses.
 pub struct Plan {
@@ -15,10 +15,10 @@ pub struct Plan {
 
 impl Plan {
     /// Makes the symbolic model concrete and optimises it.
-    pub fn new(model: &TypedModel, options: &RunOptions, height: usize, width: usize) -> TractResult<Self> {
+    pub fn new(model: &TypedModel, height: usize, width: usize) -> TractResult<Self> {
         let side = |name: &str, len: usize| (model.symbols.sym(name), TDim::Val(len as i64));
         let concrete = model.set_symbols(&HashMap::from([side("H", height), side("W", width)]))?;
-        let plan = concrete.into_optimized()?.into_runnable_with_options(options)?;
+        let plan = concrete.into_optimized()?.into_runnable()?;
         Ok(Self { plan, state: None })
     }
 

@@ -1,9 +1,9 @@
 //! Max pooling on our own kernels. Shapes are the engine's business: it knows both ways of rounding.
 
-use tract_onnx::tract_core::internal::*;
-use tract_onnx::tract_core::model::Rewriter;
-use tract_onnx::tract_core::ops::cnn::{MaxPool, PoolSpec};
-use tract_onnx::tract_core::ops::nn::DataFormat;
+use tract_core::internal::*;
+use tract_core::model::Rewriter;
+use tract_core::ops::cnn::{MaxPool, PoolSpec};
+use tract_core::ops::nn::DataFormat;
 
 use super::conv::square;
 use super::layer::Layer;

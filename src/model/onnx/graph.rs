@@ -1,12 +1,12 @@
-//! A small builder for ONNX graphs on the protobuf types that tract reads with.
+//! A small builder for ONNX graphs.
 
 use prost::Message;
-use tract_onnx::pb::{
-    AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TensorShapeProto, TypeProto,
-    ValueInfoProto, attribute_proto::AttributeType, tensor_proto::DataType, tensor_shape_proto, type_proto,
-};
 
 use super::StorageType;
+use super::messages::{
+    AttributeProto, AttributeType, DataType, Dim, DimensionProto, GraphProto, ModelProto, NodeProto,
+    OperatorSetIdProto, TensorProto, TensorShapeProto, TensorTypeProto, TypeProto, ValueInfoProto,
+};
 use crate::model::quantize::{QuantLayer, Quantized};
 use crate::model::{Tensor, Weights, WeightsError};
 
@@ -73,7 +73,6 @@ impl<'a> GraphBuilder<'a> {
             input: inputs.iter().map(|s| s.to_string()).collect(),
             output: vec![output.into()],
             attribute: attributes,
-            ..NodeProto::default()
         });
         output.into()
     }
@@ -176,7 +175,6 @@ impl<'a> GraphBuilder<'a> {
             producer_name: "edge-rcnn".into(),
             opset_import: vec![OperatorSetIdProto { domain: String::new(), version: OPSET }],
             graph: Some(self.graph),
-            ..ModelProto::default()
         }
         .encode_to_vec()
     }
@@ -213,18 +211,8 @@ fn raw_tensor(name: &str, data_type: DataType, shape: &[usize], raw_data: Vec<u8
 }
 
 fn value_info(name: &str, dims: &[&str]) -> ValueInfoProto {
-    use tensor_shape_proto::{Dimension, dimension::Value};
-    let dim = dims
-        .iter()
-        .map(|d| Dimension {
-            value: Some(d.parse().map_or_else(|_| Value::DimParam(d.to_string()), Value::DimValue)),
-            ..Dimension::default()
-        })
-        .collect();
-    let tensor = type_proto::Tensor { elem_type: DataType::Float as i32, shape: Some(TensorShapeProto { dim }) };
-    ValueInfoProto {
-        name: name.into(),
-        r#type: Some(TypeProto { value: Some(type_proto::Value::TensorType(tensor)), ..TypeProto::default() }),
-        ..ValueInfoProto::default()
-    }
+    let dim = |d: &&str| d.parse().map_or_else(|_| Dim::DimParam(d.to_string()), Dim::DimValue);
+    let dim = dims.iter().map(|d| DimensionProto { value: Some(dim(d)) }).collect();
+    let tensor = TensorTypeProto { elem_type: DataType::Float as i32, shape: Some(TensorShapeProto { dim }) };
+    ValueInfoProto { name: name.into(), r#type: Some(TypeProto { tensor_type: Some(tensor) }) }
 }

@@ -10,6 +10,7 @@
 
 mod graph;
 mod head;
+pub(crate) mod messages;
 mod quantized;
 mod reader;
 mod trunk;
@@ -17,6 +18,7 @@ mod trunk;
 pub use head::{head_onnx, head_qdq};
 pub use quantized::{read_quantized, same_graph, with_outputs};
 pub use reader::{TensorShapes, read_weights, tensor_shapes};
+pub(crate) use reader::{floats, graph, shape};
 pub use trunk::{trunk_onnx, trunk_qdq};
 
 /// How weights are stored. Arithmetic is f32 in both cases.

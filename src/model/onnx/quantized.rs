@@ -1,8 +1,8 @@
 //! Reads quantised networks out of ONNX files, and compares and extends their graphs.
 
 use prost::Message;
-use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, tensor_proto::DataType};
 
+use super::messages::{DataType, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
 use super::reader::{Element, bytes, element, floats, graph, integers, is_weight, scales, shape};
 use crate::model::OnnxError;
 use crate::model::quantize::{Activation, QuantLayer, Quantized};

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use prost::Message;
-use tract_onnx::pb::{GraphProto, ModelProto, TensorProto, tensor_proto::DataType};
 
+use super::messages::{DataType, GraphProto, ModelProto, TensorProto};
 use crate::model::{OnnxError, Tensor, Weights};
 
 /// All weight tensors of the file, as f32.
@@ -47,7 +47,7 @@ pub fn tensor_shapes(onnx: &[u8]) -> Result<TensorShapes, OnnxError> {
     Ok(found)
 }
 
-pub(super) fn graph(onnx: &[u8]) -> Result<GraphProto, OnnxError> {
+pub fn graph(onnx: &[u8]) -> Result<GraphProto, OnnxError> {
     ModelProto::decode(onnx)?.graph.ok_or(OnnxError::NoGraph)
 }
 
@@ -85,7 +85,7 @@ pub(super) fn element(tensor: &TensorProto) -> Result<Element, OnnxError> {
 }
 
 /// The dimensions, after checking that the file holds exactly that many elements of a type we read.
-pub(super) fn shape(tensor: &TensorProto) -> Result<Vec<usize>, OnnxError> {
+pub fn shape(tensor: &TensorProto) -> Result<Vec<usize>, OnnxError> {
     let size = element(tensor)?.bytes();
     let as_floats = !tensor.float_data.is_empty() && element(tensor)? == Element::F32;
     let bytes = if as_floats { tensor.float_data.len() * 4 } else { tensor.raw_data.len() };
@@ -103,7 +103,7 @@ pub(super) fn shape(tensor: &TensorProto) -> Result<Vec<usize>, OnnxError> {
     Ok(shape)
 }
 
-pub(super) fn floats(tensor: &TensorProto) -> Result<Vec<f32>, OnnxError> {
+pub fn floats(tensor: &TensorProto) -> Result<Vec<f32>, OnnxError> {
     shape(tensor)?;
     Ok(match element(tensor)? {
         Element::F16 => halves(tensor).map(half::f16::to_f32).collect(),

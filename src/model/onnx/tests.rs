@@ -17,7 +17,7 @@ fn a_trunk_without_rpn_has_one_output() {
     let without = Weights::he_random(&CAFFENET, 2, None, Some(2), 3);
     let outputs = |w: &Weights| {
         let onnx = trunk_onnx(&CAFFENET, w, StorageType::F16).unwrap();
-        let graph = tract_onnx::pb::ModelProto::decode(onnx.as_slice()).unwrap().graph.unwrap();
+        let graph = messages::ModelProto::decode(onnx.as_slice()).unwrap().graph.unwrap();
         graph.output.into_iter().map(|o| o.name).collect::<Vec<_>>()
     };
     assert_eq!(outputs(&with), TRUNK_OUTPUTS);

@@ -137,7 +137,7 @@ fn files_that_say_anything_else_are_refused() {
 
     // A network of the same tensors but other arithmetic: a pooling layer less.
     use prost::Message as _;
-    let mut model = tract_onnx::pb::ModelProto::decode(bundle.trunk_onnx.as_slice()).unwrap();
+    let mut model = crate::model::onnx::messages::ModelProto::decode(bundle.trunk_onnx.as_slice()).unwrap();
     model.graph.as_mut().unwrap().node.iter_mut().find(|n| n.op_type == "MaxPool").unwrap().attribute.pop();
     Bundle { trunk_onnx: model.encode_to_vec(), ..bundle }.save(&path).unwrap();
     let message = Bundle::load(&path).unwrap_err().to_string();
