@@ -20,7 +20,7 @@ failed() {
 }
 # The oldest C library of the boards this is for: JetPack 5 (Ubuntu 20.04) and Debian 11 have 2.31.
 floor=2.31
-mebibytes=40
+megabytes=40
 elf=$(readelf -W -h -d -V "$program")
 libraries=$(sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' <<<"$elf")
 for library in $libraries; do
@@ -41,5 +41,5 @@ esac
 grep -q "Machine: .*$machine" <<<"$elf" || failed "is for another processor"
 bytes=$(stat -c %s "$program")
 # The built-in model is most of it.
-[ "$bytes" -le $((mebibytes << 20)) ] || failed "has $bytes bytes, more than $mebibytes MiB"
-echo "$program: $((bytes >> 10)) KiB, ${libraries:-no libraries}, glibc ${newest:-inside}"
+[ "$bytes" -le $((megabytes * 1000000)) ] || failed "has $bytes bytes, more than $megabytes MB"
+echo "$program: $bytes bytes, ${libraries:-no libraries}, glibc ${newest:-inside}"

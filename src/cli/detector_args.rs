@@ -34,7 +34,7 @@ pub struct DetectorArgs {
     #[arg(long)]
     pin: bool,
     /// What to compute with: auto (the best this processor has), scalar, avx2, avx512, neon, in 8 bits also avx-vnni, vnni,
-    /// neon-dot, or tract (the graph engine's own, for the trunk) [default: auto]
+    /// neon-dot, or tract (the graph engine's own, on one thread, for the trunk) [default: auto]
     #[arg(long, value_name = "NAME")]
     kernels: Option<String>,
     /// What to compute in: integers (int8, of a model in 8 bits: the same bits on every processor), real numbers (f32), those

@@ -38,8 +38,8 @@ pub struct DetectorOptions {
     /// Whether each thread stays on a core of its own, the one that calls the detector among them.
     pub pin: bool,
     /// What is computed with: one of [`Kernels::NAMES`](crate::kernels::Kernels::NAMES), or, of a model in 8 bits, one of
-    /// [`Dot::NAMES`](crate::kernels::int8::Dot::NAMES); `tract` for the engine's own kernels in the trunk; or `auto`,
-    /// which is what absent means: the best this processor has.
+    /// [`Dot::NAMES`](crate::kernels::int8::Dot::NAMES); `tract` for the engine's own kernels in the trunk,
+    /// on one thread; or `auto`, which is what absent means: the best this processor has.
     pub kernels: Option<String>,
     /// What the model is computed in.
     pub precision: Precision,

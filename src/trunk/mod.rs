@@ -1,11 +1,12 @@
 //! The trunk: a picture in, the conv5 map and the RPN's maps out.
 //!
-//! tract owns the graph. `trunk.onnx` is read once into a typed model with symbolic height and width; there its heavy nodes
+//! tract owns the graph. `trunk.onnx` is read once (`graph`) into a typed model with symbolic height and width; there its heavy nodes
 //! are replaced by layers on our own kernels (`conv`, `pool`, `lrn`), between which maps stay channels-last (`layout`). For
 //! each input size the model is then made concrete, optimised and kept as a plan (`plans`), so that a camera pays once.
 
 mod constants;
 mod conv;
+mod graph;
 mod int8;
 mod layer;
 mod layout;
@@ -14,7 +15,6 @@ mod plans;
 mod pool;
 mod watch;
 
-use std::io::Cursor;
 use std::sync::Mutex;
 
 use tract_onnx::prelude::*;
@@ -99,7 +99,6 @@ pub struct Trunk {
     smallest_side: usize,
     kernels: &'static str,
     team: Team,
-    run_options: RunOptions,
     plans: Mutex<PlanCache>,
 }
 
@@ -113,7 +112,7 @@ impl Trunk {
     }
 
     /// [`new`](Self::new) on certain kernels and the threads of a team; `None` leaves convolution and pooling to the engine,
-    /// which has as many threads of its own.
+    /// which computes them on one thread.
     pub fn with_kernels(bundle: &Bundle, team: &Team, kernels: Option<Kernels>) -> Result<Self, TrunkError> {
         Self::with_precision(bundle, team, kernels, None)
     }
@@ -127,18 +126,9 @@ impl Trunk {
     ) -> Result<Self, TrunkError> {
         let network =
             bundle.network().map_err(|e| TrunkError::Prepare { height: 0, width: 0, reason: e.to_string() })?;
-        let executor = match (team.threads(), kernels) {
-            (1, _) | (_, Some(_)) => multithread::Executor::SingleThread,
-            (threads, None) => {
-                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).thread_name(|i| format!("trunk-{i}"));
-                let pool = pool.build().map_err(|e| TrunkError::Threads { threads, reason: e.to_string() })?;
-                multithread::Executor::MultiThread(Arc::new(pool))
-            }
-        };
         Ok(Self {
             model: team.install(|| read(&bundle.trunk_onnx, kernels, bf16)).map_err(|e| prepare_error(0, 0, &e))?,
             smallest_side: network.smallest_side(),
-            run_options: RunOptions { executor: Some(executor), ..RunOptions::default() },
             kernels: kernels.map_or("tract", |kernels| bf16.map_or(kernels.name(), Bf16::name)),
             team: team.clone(),
             plans: Mutex::new(PlanCache::new(PLANS_KEPT)),
@@ -213,8 +203,7 @@ impl Trunk {
         let taken = self.lock().take((height, width));
         let mut plan = match taken {
             Some(plan) => plan,
-            None => Plan::new(&self.model, &self.run_options, height, width)
-                .map_err(|e| prepare_error(height, width, &e))?,
+            None => Plan::new(&self.model, height, width).map_err(|e| prepare_error(height, width, &e))?,
         };
         let result = run(&mut plan);
         // A plan that failed may hold half a turn; it is built again if asked for.
@@ -242,9 +231,7 @@ fn prepare_error(height: usize, width: usize, error: &TractError) -> TrunkError 
 /// Reads the graph and puts our own operators into it. That happens on this form of the model: later, tract turns 1×1
 /// convolutions into products and fuses what a rewrite would want to see.
 fn read(onnx: &[u8], kernels: Option<Kernels>, bf16: Option<Bf16>) -> TractResult<TypedModel> {
-    // The names of the output's symbolic sides are for people; tract derives the sides itself.
-    let reader = tract_onnx::onnx().with_ignore_output_shapes(true);
-    let mut model = reader.model_for_read(&mut Cursor::new(onnx))?.into_typed()?;
+    let mut model = graph::read(onnx)?;
     constants::rewrite(&mut model)?;
     lrn::rewrite(&mut model, kernels.unwrap_or(Kernels::best()))?;
     if let Some(kernels) = kernels {

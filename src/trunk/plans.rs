@@ -17,10 +17,10 @@ pub struct Plan {
 
 impl Plan {
     /// Makes the symbolic model concrete and optimises it.
-    pub fn new(model: &TypedModel, options: &RunOptions, height: usize, width: usize) -> TractResult<Self> {
+    pub fn new(model: &TypedModel, height: usize, width: usize) -> TractResult<Self> {
         let side = |name: &str, len: usize| (model.symbols.sym(name), TDim::Val(len as i64));
         let concrete = model.set_symbols(&HashMap::from([side("H", height), side("W", width)]))?;
-        let plan = concrete.into_optimized()?.into_runnable_with_options(options)?;
+        let plan = concrete.into_optimized()?.into_runnable()?;
         Ok(Self { plan, input: None, state: None })
     }
 

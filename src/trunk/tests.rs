@@ -3,7 +3,9 @@
 use super::*;
 use crate::model::arch::{ALL, Layer, LrnRegion, VGG16, ZF, pooled_len};
 use crate::model::{Architecture, Manifest, StorageType, Tensor as WeightTensor, Weights, normals};
+use prost::Message as _;
 use rand::SeedableRng;
+use tract_onnx::pb::{ModelProto, NodeProto};
 
 /// One map: channels, rows, columns, data.
 type Map = (usize, usize, usize, Vec<f32>);
@@ -245,8 +247,7 @@ fn run_alone(layer: Layer, image: &[f32], height: usize, width: usize) -> Maps {
     weights.insert("conv5.weight", WeightTensor { shape: vec![6, 3, 1, 1], data });
     weights.insert("conv5.bias", WeightTensor { shape: vec![6], data: vec![0.0; 6] });
     let onnx = crate::model::onnx::trunk_onnx(&network, &weights, StorageType::F32).unwrap();
-    let mut plan =
-        Plan::new(&read(&onnx, Some(Kernels::best()), None).unwrap(), &RunOptions::default(), height, width).unwrap();
+    let mut plan = Plan::new(&read(&onnx, Some(Kernels::best()), None).unwrap(), height, width).unwrap();
     let mut maps = Maps::default();
     maps.read(&plan.run(image, &[1, 3, height, width]).unwrap()).unwrap();
     let negative = maps.conv5.split_off(maps.conv5.len() / 2);
@@ -293,5 +294,27 @@ fn pooling_and_lrn_are_caffes() {
         let out = [number(&case["out"][1]), number(&case["out"][2])];
         assert_eq!([maps.rows, maps.cols], out, "{layer:?} of {height}×{width}");
         assert_close(&format!("{layer:?} of {height}×{width}"), &maps.conv5, &floats(&case["output"]), 1e-6);
+    }
+}
+
+#[test]
+fn what_a_graph_has_that_is_not_known_is_named() {
+    let (bundle, _) = bundle(&ZF, None, StorageType::F16);
+    let refused = |spoil: &dyn Fn(&mut NodeProto)| {
+        let mut model = ModelProto::decode(bundle.trunk_onnx.as_slice()).unwrap();
+        let nodes = &mut model.graph.as_mut().unwrap().node;
+        spoil(nodes.iter_mut().find(|n| n.op_type == "Conv").unwrap());
+        let trunk_onnx = model.encode_to_vec();
+        Trunk::new(&Bundle { trunk_onnx, ..bundle.clone() }, 1).err().unwrap().to_string()
+    };
+    for (message, want) in [
+        (refused(&|n| n.op_type = "Erf".into()), "node conv1.sum: operator Erf is not known"),
+        (refused(&|n| n.attribute[0].name = "dilations".into()), "attribute dilations is not known"),
+        (refused(&|n| drop(n.attribute.pop())), "has no group"),
+        (refused(&|n| n.attribute[1].ints = vec![0, 0]), "has empty windows or steps"),
+        (refused(&|n| n.input[0] = "nobody".into()), "nobody"),
+        (refused(&|n| n.input.truncate(2)), "has 2 inputs"),
+    ] {
+        assert!(message.contains(want) && message.contains("export the model again"), "{message}");
     }
 }

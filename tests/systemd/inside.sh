@@ -2,6 +2,8 @@
 # Prints a line for each check, and `done` at the end.
 
 unit=edge-rcnn.service
+# How many times as long everything may take: an emulated processor is slow.
+patience=${PATIENCE:-1}
 settings=/etc/edge-rcnn/edge-rcnn.toml
 
 # check NAME COMMAND…: whether the command succeeds
@@ -18,7 +20,7 @@ is() { [ "$1" = "$2" ] || { echo "$1 instead of $2"; false; }; }
 differ() { [ "$1" != "$2" ] || { echo "still $1"; false; }; }
 # within SECONDS COMMAND…: whether it succeeds in that time
 within() {
-    for _ in $(seq $(($1 * 10))); do
+    for _ in $(seq $(($1 * 10 * patience))); do
         "${@:2}" >/dev/null 2>&1 && return
         sleep 0.1
     done
@@ -51,16 +53,17 @@ install_parts() {
 }
 # Small frames, so that checks are about the service and not about the network; patience in seconds instead of minutes.
 write_settings() {
-    printf '%s\n' 'source = "synthetic"' 'fps = 5' 'size = "160x120"' 'scale = 64' 'proposals = 20' 'threads = 1' \
+    printf '%s\n' 'source = "synthetic"' 'fps = 5' 'size = "160x120"' 'scale = 32' 'proposals = 5' 'threads = 1' \
         'stats_every = "1s"' 'snapshot_dir = "/var/lib/edge-rcnn"' 'min_score = 0' "$@" >$settings
 }
 impatient() {
     mkdir -p /etc/systemd/system/$unit.d
-    printf '[Service]\nWatchdogSec=3\nRestartSec=1\n' >/etc/systemd/system/$unit.d/impatient.conf
+    printf '[Service]\nWatchdogSec=%s\nRestartSec=1\n' $((3 * patience)) >/etc/systemd/system/$unit.d/impatient.conf
     systemctl daemon-reload
 }
 
 . /parts/package.sh
+. /parts/camera.sh
 files >/tmp/files-before
 echo "$(systemctl --version | head -n 1)"
 # What systemd itself says, too.
@@ -82,7 +85,7 @@ check "tells systemd how it goes" within 10 sh -c "systemctl show --value -p Sta
 first=$(property WatchdogTimestampMonotonic)
 pinged() { [ "$(property WatchdogTimestampMonotonic)" -gt "$first" ]; }
 check "pings the watchdog" within 10 pinged
-sleep 4
+sleep $((4 * patience))
 check "and lives longer than the watchdog's time" is "$(property NRestarts)" 0
 
 check "is nobody in particular" [ "$(status Uid | cut -f 1)" -ge 61184 ]
@@ -140,7 +143,7 @@ check "with a good end" is "$(property Result) $(property ExecMainStatus)" "succ
 fresh
 write_settings 'min_scor = 0.5'
 systemctl start $unit 2>/dev/null
-sleep 3
+sleep $((3 * patience))
 check "with settings that are no good it does not start" is "$(property ActiveState) $(property ExecMainStatus)" "failed 78"
 check "nor is it tried again" is "$(property NRestarts)" 0
 
@@ -162,9 +165,13 @@ sandbox=/etc/systemd/system/edge-rcnn-probe.service
 sed -e 's/^Type=.*/Type=oneshot/' -e 's|^ExecStart=.*|ExecStart=bash /parts/probe.sh|' -e '/^ExecReload=/d' -e '/^Restart=/d' \
     -e '/^WatchdogSec=/d' "$(property FragmentPath)" >$sandbox
 systemctl daemon-reload
+[ ! -e /dev/video0 ] || check "by its permissions everybody may read a device" open_disk
 check "the sandbox takes another program" systemctl start edge-rcnn-probe
 could=$(journalctl -q -o cat -u edge-rcnn-probe | grep '^could ' | cut -d ' ' -f 2 | tr '\n' ' ')
-check "which can do what it needs and nothing else" is "$could" "write-state write-tmp read-settings read-processors "
+want="write-state write-tmp read-settings read-processors "
+[ ! -e /dev/video0 ] || want="${want}open-camera "
+check "which can do what it needs and nothing else" is "$could" "$want"
+[ ! -e /dev/video0 ] || camera_checks
 
 check "can be switched on for every start" systemctl enable $unit
 check "systemd-analyze verify has nothing to say about it" sh -c "! systemd-analyze verify --man=no $unit 2>&1 | grep edge-rcnn"

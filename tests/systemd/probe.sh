@@ -10,6 +10,8 @@ could write-state write "$STATE_DIRECTORY/probe"
 could write-tmp write /tmp/probe
 could read-settings cat "$CONFIGURATION_DIRECTORY/edge-rcnn.toml"
 could read-processors cat /proc/cpuinfo
+could open-camera bash -c 'exec 3<>/dev/video0'
+could open-disk bash -c 'exec 3</dev/open-disk'
 could write-settings write "$CONFIGURATION_DIRECTORY/probe"
 could write-usr write /usr/probe
 could write-home write /root/probe
