@@ -19,13 +19,12 @@ camera_checks() {
     check "its frames come" within 20 has '{"type":"frame"'
     if [ -e /parts/edge-rcnn.deb ]; then
         check "the camera belongs to the group video" is "$(stat -c '%G %a' /dev/video0)" "video 660"
-        check "and is a unit that others can bind to" systemctl -q is-active dev-video0.device
     fi
     check "the limit of memory is in force" is "$(cat "/sys/fs/cgroup$(property ControlGroup)/memory.max")" 1073741824
 
     old=$(pid)
     kill -STOP "$old"
-    check "stopped in its tracks with the camera open, it is started again" within 20 restarts
+    check "stopped in its tracks with the camera open, it is started again" within 20 restarted "$old"
     check "and the camera is free for it" within 20 has '{"type":"frame"'
 
     old=$(pid)
@@ -34,6 +33,8 @@ camera_checks() {
     echo vivid.0 >$driver/bind
     check "plugged in, it streams again" within 20 said_times 2 '"camera":"streaming"'
     check "in the same process" is "$(pid)" "$old"
+    # The package came when the camera was there already: its rule is for devices that appear.
+    [ ! -e /parts/edge-rcnn.deb ] || check "the camera is a unit that others can bind to" systemctl -q is-active dev-video0.device
 
     said >/tmp/said
     before=$(milliseconds)

@@ -23,7 +23,7 @@ cat >disk/etc/systemd/system/checks.service <<END
 After=multi-user.target
 
 [Service]
-Environment=PATIENCE=$([ "$accel" = kvm ] && echo 1 || echo 5)
+Environment=PATIENCE=$([ "$accel" = kvm ] && echo 1 || echo 10)
 ExecStart=bash -c 'stty -F /dev/ttyS1 raw && exec bash /parts/inside.sh >/dev/ttyS1'
 StandardError=journal+console
 ExecStopPost=systemctl --no-block poweroff
