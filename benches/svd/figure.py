@@ -1,7 +1,7 @@
 """Draws accuracy and time against rank, and prints the table.
 
     edge-rcnn compress --model models/zf-voc --target-drop 0.3 --data voc:VOC2007 --split val --limit 200 --threads 2 \
-        --json --out OUT | tail -n 1 > benches/svd/measured.json
+        --json --out OUT | grep '^{' > benches/svd/measured.json
     python benches/svd/figure.py
 
 Needs matplotlib (benches/peers/requirements.txt).
