@@ -18,7 +18,7 @@ mod times;
 use crate::{
     boxes::{BBox, Rect},
     frame::{Picture, Scaling},
-    head::{Head, HeadOutput, PictureSize, PostParams, PostScratch, postprocess, postprocess_into},
+    head::{Head, HeadOutput, PictureSize, PostParams, PostScratch, postprocess_into},
     kernels::Team,
     model::arch::FEATURE_STRIDE,
     proposals::{Proposal, ProposalContext, ProposalSource},
@@ -152,8 +152,9 @@ impl Detector {
         let mut watch = Stopwatch::start();
         self.team.install(|| head.run_into(pooled, rois.len(), output))?;
         let ms = watch.lap();
-        let found = postprocess(output, rois, &self.post, size, self.input.scale);
-        Ok((found.detections, ms))
+        let mut found = Vec::new();
+        postprocess_into(&mut found, &mut self.post_scratch, output, rois, &self.post, size, self.input.scale);
+        Ok((found, ms))
     }
 
     /// How long each layer of the trunk takes on a picture, in the graph's order.

@@ -1,14 +1,13 @@
 //! `trunk.onnx` as a model of the engine.
 //!
-//! The engine's reader takes the operators from a register. Ours holds those that `model/onnx/trunk.rs` writes for real
-//! numbers, each with what it becomes: with the register of all of ONNX every operator there is, and its shape inference,
-//! would be part of the program.
+//! The engine's reader takes the operators from a register. In ours all are an [`Operator`], which knows those that
+//! `model/onnx/trunk.rs` writes for real numbers: with the register of all of ONNX every operator there is, and its shape
+//! inference, would be part of the program.
 
-use std::io::Cursor;
-
+use prost::Message;
 use tract_onnx::Onnx;
 use tract_onnx::model::{OnnxOpRegister, ParsingContext};
-use tract_onnx::pb::{AttributeProto, NodeProto};
+use tract_onnx::pb::{AttributeProto, ModelProto, NodeProto};
 use tract_onnx::tract_core::ops::binary::TypedBinOp;
 use tract_onnx::tract_core::ops::cast::cast;
 use tract_onnx::tract_core::ops::cnn::{Conv, KernelFormat, MaxPool, PaddingSpec, PoolSpec, SumPool};
@@ -16,9 +15,6 @@ use tract_onnx::tract_core::ops::math;
 use tract_onnx::tract_core::ops::nn::DataFormat;
 use tract_onnx::tract_hir::internal::*;
 use tract_onnx_opl::lrn::Lrn;
-
-/// What the register holds.
-const OPERATORS: [&str; 10] = ["Add", "AveragePool", "Cast", "Conv", "Div", "LRN", "MaxPool", "Mul", "Pow", "Relu"];
 
 /// Of all operators. Another one changes what is computed, as `dilations` would.
 const ATTRIBUTES: [&str; 11] = [
@@ -37,21 +33,19 @@ const ATTRIBUTES: [&str; 11] = [
 
 /// Reads the file.
 pub fn read(onnx: &[u8]) -> TractResult<TypedModel> {
+    let model = ModelProto::decode(onnx)?;
     let mut op_register = OnnxOpRegister::default();
-    OPERATORS.into_iter().for_each(|name| op_register.insert(name, operator));
+    for node in model.graph.iter().flat_map(|graph| &graph.node) {
+        op_register.0.insert(node.op_type.clone(), operator);
+    }
     // The names of the output's symbolic sides are for people; tract derives the sides itself.
     let reader = Onnx { op_register, ..Onnx::default() }.with_ignore_output_shapes(true);
-    let model = reader.proto_model_for_read(&mut Cursor::new(onnx))?;
-    let nodes = model.graph.iter().flat_map(|graph| &graph.node);
-    if let Some(other) = nodes.into_iter().find(|n| !OPERATORS.contains(&&*n.op_type)) {
-        bail!("node {}: operator {} is not known", other.name, other.op_type);
-    }
     reader.model_for_proto_model(&model)?.into_typed()
 }
 
-/// An operator of ours, from its node.
+/// An operator, from its node.
 fn operator(_: &ParsingContext, node: &NodeProto) -> TractResult<(Box<dyn InferenceOp>, Vec<String>)> {
-    let operator = Operator::of(node).with_context(|| format!("node {}: {}", node.name, node.op_type))?;
+    let operator = Operator::of(node).with_context(|| format!("node {}", node.name))?;
     Ok((expand(operator), Vec::new()))
 }
 
