@@ -90,6 +90,11 @@ fn fast_rcnn_training_takes_proposals_from_a_file_and_names_a_picture_without_an
     assert!(stderr(&result).contains("no line for picture 000009"), "{}", stderr(&result));
 
     fs::write(&file, (0..10).map(line).collect::<String>()).unwrap();
+    let with_windows = [&args[..], &["--crop", "0.5"]].concat();
+    let result = train(&data, &with_windows, &[("--out", &out), ("--proposals", &file)]);
+    assert_eq!(result.status.code(), Some(2));
+    assert!(stderr(&result).contains("stored proposals belong to whole pictures"), "{}", stderr(&result));
+
     let result = train(&data, &args, &[("--out", &out), ("--proposals", &file)]);
     assert!(result.status.success(), "{}", stderr(&result));
     assert!(Bundle::load(&out.join("bundle")).is_ok());

@@ -17,7 +17,7 @@ use super::net::{Mode, Net};
 use super::pass::Pass;
 use super::roi::{roi_pool_tensor, to_vec};
 use super::sgd::{Schedule, Sgd};
-use super::targets::{HeadSampling, RpnSampling, head_targets, rpn_targets};
+use super::targets::{HeadSampling, HeadTargets, RpnSampling, head_targets, rpn_targets};
 use super::{RunLog, TrainError, checkpoint, fingerprint, losses};
 use crate::boxes::{AnchorSpec, BBox};
 use crate::eval::Dataset;
@@ -79,9 +79,10 @@ pub struct Phase {
     pub eval_every: u64,
 }
 
-/// Losses of one picture: RPN classification and boxes, head classification and boxes.
-struct Losses {
-    parts: [Option<Tensor>; 4],
+/// What the head is to learn from one picture: its pooled RoIs `[n, C·P·P]` and what they should become.
+struct ForHead {
+    pooled: Tensor,
+    targets: HeadTargets,
 }
 
 /// Runs or resumes a phase. `measure` is called every [`Phase::eval_every`] iterations and at the end; what it returns
@@ -116,7 +117,8 @@ pub fn run(
         for iter in start..phase.iterations {
             tch::manual_seed((phase.feed.seed ^ iter.wrapping_mul(0x9e37_79b9)) as i64);
             let pass = net.pass(Mode::Finetune);
-            let mut losses_of_iteration = Vec::new();
+            let mut parts: [Vec<Tensor>; 4] = Default::default();
+            let mut heads = Vec::new();
             for part in 0..phase.pictures {
                 let sample = match samples.recv() {
                     Ok(sample) => sample?,
@@ -124,15 +126,18 @@ pub fn run(
                 };
                 let step = iter * phase.pictures + part;
                 let mut rng = ChaCha8Rng::seed_from_u64(phase.feed.seed.wrapping_mul(131) ^ step);
-                let losses = picture_losses(&pass, &sample, proposals, phase, &mut rng);
-                for (sum, loss) in sums.iter_mut().zip(&losses.parts) {
-                    *sum += loss.as_ref().map_or(0.0, |l| l.double_value(&[])) / phase.pictures as f64;
-                }
-                losses_of_iteration.extend(losses.parts.into_iter().flatten());
+                heads.extend(look(&pass, &sample, proposals, phase, &mut rng, &mut parts));
+            }
+            for (class, boxes) in head_losses(&pass, &heads) {
+                parts[2].push(class);
+                parts[3].push(boxes);
             }
             drop(pass);
+            for (sum, losses) in sums.iter_mut().zip(&parts) {
+                *sum += losses.iter().map(|l| l.double_value(&[])).sum::<f64>() / phase.pictures as f64;
+            }
             // A picture too small for any anchor or RoI teaches nothing.
-            if let Some(total) = losses_of_iteration.into_iter().reduce(|a, b| a + b) {
+            if let Some(total) = parts.into_iter().flatten().reduce(|a, b| a + b) {
                 (total / phase.pictures as f64).backward();
             }
             let lr = phase.schedule.rate(iter, phase.iterations);
@@ -191,16 +196,17 @@ fn rows(of: &[[f32; 4]], device: Device) -> Tensor {
     Tensor::from_slice(of.as_flattened()).view([-1, 4]).to_device(device)
 }
 
-fn picture_losses(
+/// What trunk and RPN make of one picture: the RPN's losses (the first two of `parts`: classes and boxes) and the head's RoIs.
+fn look(
     pass: &Pass<'_>,
     sample: &Sample,
     proposals: &Proposals,
     phase: &Phase,
     rng: &mut ChaCha8Rng,
-) -> Losses {
+    parts: &mut [Vec<Tensor>; 4],
+) -> Option<ForHead> {
     let net = pass.net();
     let device = net.params.device();
-    let mut parts = [const { None }; 4];
     let map = pass.trunk(&input_tensor(sample, device));
     let live = phase.learn != Learn::Head || matches!(proposals, Proposals::Live);
     let rpn = live.then(|| pass.rpn(&map));
@@ -214,12 +220,12 @@ fn picture_losses(
             let sampled = by_anchor(scores, 2, true).index_select(0, &indices(&t.anchors, device));
             let positive = by_anchor(deltas, 4, false).index_select(0, &indices(&t.anchors[..t.positives], device));
             let (class, boxes) = losses::rpn_loss(&sampled, &positive, &rows(&t.deltas, device));
-            parts[0] = Some(class);
-            parts[1] = Some(boxes);
+            parts[0].push(class);
+            parts[1].push(boxes);
         }
     }
     if phase.learn == Learn::Rpn {
-        return Losses { parts };
+        return None;
     }
 
     let boxes: Vec<BBox> = match (proposals, &rpn) {
@@ -227,17 +233,31 @@ fn picture_losses(
         (Proposals::Live, Some((scores, deltas))) => live_proposals(scores, deltas, sample, &phase.anchors),
         (Proposals::Live, None) => Vec::new(), // Live proposals always come with RPN maps.
     };
-    let t = head_targets(&boxes, &sample.objects, &phase.head, rng);
-    if !t.rois.is_empty() {
-        let pooled = roi_pool_tensor(&map, &t.rois, 1.0 / FEATURE_STRIDE as f32, net.config.arch.pool_size);
-        let x = pass.fc(&pooled);
-        let (scores, deltas) = (pass.output(&x, "cls_score"), pass.output(&x, "bbox_pred"));
-        let (class, boxes) =
-            losses::head_loss(&scores, &indices(&t.classes, device), &deltas, &rows(&t.deltas, device));
-        parts[2] = Some(class);
-        parts[3] = Some(boxes);
+    let targets = head_targets(&boxes, &sample.objects, &phase.head, rng);
+    (!targets.rois.is_empty()).then(|| {
+        let pooled = roi_pool_tensor(&map, &targets.rois, 1.0 / FEATURE_STRIDE as f32, net.config.arch.pool_size);
+        ForHead { pooled, targets }
+    })
+}
+
+/// The head's losses of each picture, classes and boxes. The RoIs of all go through its layers together: the gradients of
+/// their weights, the largest there are, are then computed once.
+fn head_losses(pass: &Pass<'_>, heads: &[ForHead]) -> Vec<(Tensor, Tensor)> {
+    if heads.is_empty() {
+        return Vec::new();
     }
-    Losses { parts }
+    let device = pass.net().params.device();
+    let pooled: Vec<&Tensor> = heads.iter().map(|h| &h.pooled).collect();
+    let x = pass.fc(&Tensor::cat(&pooled, 0));
+    let (scores, deltas) = (pass.output(&x, "cls_score"), pass.output(&x, "bbox_pred"));
+    let mut first = 0;
+    let of_picture = |ForHead { targets: t, .. }: &ForHead| {
+        let n = t.rois.len() as i64;
+        let (scores, deltas) = (scores.narrow(0, first, n), deltas.narrow(0, first, n));
+        first += n;
+        losses::head_loss(&scores, &indices(&t.classes, device), &deltas, &rows(&t.deltas, device))
+    };
+    heads.iter().map(of_picture).collect()
 }
 
 /// Stored boxes carried into the pixels of the network input.

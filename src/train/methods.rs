@@ -96,7 +96,7 @@ fn propose_all(net: &Net, data: &Dataset, phase: &Phase) -> Result<Vec<Vec<BBox>
     // At one size, that which training ends with.
     let mut last: Vec<Stage> = phase.feed.stages.last().cloned().into_iter().collect();
     last.iter_mut().for_each(|stage| stage.scales.truncate(1));
-    let options = FeedOptions { flip: false, stages: last, seed: 0 };
+    let options = FeedOptions { flip: false, crop: 0.0, light: 0.0, stages: last, seed: 0 };
     let all: Vec<usize> = (0..data.images.len()).collect();
     let mut out = vec![Vec::new(); data.images.len()];
     std::thread::scope(|scope| {

@@ -12,6 +12,7 @@ pub mod average;
 mod batch_norm;
 pub mod checkpoint;
 pub mod classify;
+mod crop;
 pub mod detect;
 pub mod export;
 pub mod feed;

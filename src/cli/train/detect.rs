@@ -72,6 +72,13 @@ pub struct Args {
     /// in `--scales 250,300:8 --scales 500,600:4`, training goes from the first sizes to the last
     #[arg(long, default_value = "600", value_name = "LIST[:EPOCHS]")]
     scales: Vec<StageArg>,
+    /// Share of the pictures of which a random window is shown, at least half of each side: objects appear larger, and cut
+    /// off. Not for methods that train on stored proposals
+    #[arg(long, default_value_t = 0.0, value_parser = share, value_name = "SHARE")]
+    crop: f64,
+    /// How much brighter or darker pictures become at the most, as a share; each colour a third as much by itself
+    #[arg(long, default_value_t = 0.0, value_parser = share, value_name = "SHARE")]
+    light: f64,
     /// RoIs per picture
     #[arg(long, default_value_t = 128)]
     rois: usize,
@@ -95,6 +102,11 @@ pub struct Args {
     name: String,
     #[command(flatten)]
     net: NetArgs,
+}
+
+/// A part of a whole.
+fn share(text: &str) -> Result<f64, String> {
+    text.parse().ok().filter(|s| (0.0..=1.0).contains(s)).ok_or_else(|| "expected a number from 0 to 1".into())
 }
 
 /// Sizes, and for how long.
@@ -209,6 +221,12 @@ fn stages(args: &Args, pictures: usize) -> Result<Vec<Stage>, TrainError> {
 
 /// What all phases of the run share.
 fn phase(args: &Args, data: &Dataset, anchors: &AnchorSpec) -> Result<Phase, TrainError> {
+    if args.crop > 0.0 && matches!(args.method, MethodName::Alternating | MethodName::FastRcnn) {
+        return Err(TrainError::Config(
+            "--crop: stored proposals belong to whole pictures; leave it out, or train with --method joint or rpn"
+                .into(),
+        ));
+    }
     let stages = stages(args, data.images.len())?;
     let iterations = stages.last().map_or(1, |s| s.until).div_ceil(args.pictures.max(1));
     let warmup = (iterations / 20).min(500);
@@ -227,7 +245,7 @@ fn phase(args: &Args, data: &Dataset, anchors: &AnchorSpec) -> Result<Phase, Tra
         rpn: RpnSampling::default(),
         head: HeadSampling { batch: args.rois, background_low: args.background_low, ..HeadSampling::default() },
         anchors: anchors.clone(),
-        feed: FeedOptions { stages, flip: true, seed: args.seed },
+        feed: FeedOptions { stages, flip: true, crop: args.crop, light: args.light as f32, seed: args.seed },
         out: args.out.clone(),
         log_every: args.log_every,
         checkpoint_every: args.checkpoint_every,
