@@ -15,6 +15,7 @@ use serde_json::Value;
 fn train(data: &Path, out: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_edge-rcnn"));
     command.args(["train", "detect", "--split", "train", "--epochs", "3", "--pictures", "1", "--scales", "160"]);
+    command.args(["--crop", "0.5", "--light", "0.3"]);
     command.args(["--ranks", "8,8", "--rois", "16", "--log-every", "1", "--checkpoint-every", "4", "--threads", "1"]);
     command.arg("--data").arg(format!("voc:{}", data.display())).arg("--out").arg(out);
     command.stdout(Stdio::null()).stderr(Stdio::null());
