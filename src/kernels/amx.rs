@@ -258,7 +258,7 @@ pub unsafe fn rows<D: Tiles, F: Finish<D>>(
     let finishing = Finishing { dot, start: finish.start(dot), real: panel.real, finish, target };
     // Not written before it is needed: there may be little to compute.
     let mut sums = [const { MaybeUninit::<Sums>::uninit() }; 2];
-    let steps = panel.data.len() * size_of::<D::Weight>() / (HEIGHT * WIDE);
+    let steps = size_of_val(panel.data) / (HEIGHT * WIDE);
     let each = ROWS.div_ceil(steps.max(1));
     let mut waiting = Waiting { sums: std::ptr::null(), from: 0, next: 0, end: 0 };
     let (mut done, mut turn, mut few) = (0, 0, Few([[0; CHUNK]; HEIGHT]));
