@@ -29,9 +29,9 @@ pub struct Runs {
     step: usize,
 }
 
-/// Where steps are longer than this, so few runs shorter than a step are not gathered: that is a copy of all of it.
+/// Where steps are longer than this, runs shorter than a step are not gathered: that is a copy of all of it, and was slower
+/// than multiplying zeros (`benches/NOTES.md`).
 const WIDEST: usize = 16;
-const FEW: usize = 4;
 
 /// The only run of a tail.
 const WHOLE: [usize; 1] = [0];
@@ -43,7 +43,7 @@ impl Runs {
         let count = shape.window() / contiguous.max(1);
         let over = contiguous % step;
         // Gathered, the rest takes these steps; one for each run if runs read on.
-        let pays = contiguous > over || step <= WIDEST || count > FEW;
+        let pays = contiguous > over || step <= WIDEST;
         if shape.groups == 1 && kernel > 1 && over > 0 && pays && (over * count).div_ceil(step) < count {
             return Self { len: contiguous - over, tail: over, count, step };
         }
