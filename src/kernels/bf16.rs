@@ -61,6 +61,8 @@ pub trait Pairs: Copy + Send + Sync + 'static {
     type Pair: Copy;
     /// Pairs of the left factor read at a time: see [`Dot::AHEAD`].
     const AHEAD: usize = 1;
+    /// See [`Dot::RUN`].
+    const RUN: usize = 2;
 
     /// Its vectors of f32.
     fn simd(self) -> Self::Simd;
@@ -173,16 +175,25 @@ impl Bf16 {
 
     /// Outputs computed together.
     pub fn panel_width(self) -> usize {
-        struct Width<'a>(&'a mut usize);
-        impl PairWork for Width<'_> {
+        self.form().0
+    }
+
+    /// What lengths of runs are best a multiple of: see [`Dot::RUN`].
+    pub fn run_step(self) -> usize {
+        self.form().1
+    }
+
+    fn form(self) -> (usize, usize) {
+        struct Ask<'a>(&'a mut (usize, usize));
+        impl PairWork for Ask<'_> {
             #[inline(always)]
             fn run<P: Pairs>(self, _: P) {
-                *self.0 = 2 * P::Simd::LANES;
+                *self.0 = (2 * P::Simd::LANES, P::RUN);
             }
         }
-        let mut width = 0;
-        self.run(Width(&mut width));
-        width
+        let mut form = (0, 0);
+        self.run(Ask(&mut form));
+        form
     }
 }
 
@@ -199,6 +210,7 @@ impl<P: Pairs> Dot for InPairs<P> {
     const STEP: usize = 2;
     const LANES: usize = P::Simd::LANES;
     const AHEAD: usize = P::AHEAD;
+    const RUN: usize = P::RUN;
     const ROWS: usize = P::Simd::ROWS;
 
     #[inline(always)]

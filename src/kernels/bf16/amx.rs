@@ -35,6 +35,7 @@ impl AmxBf16 {
 impl Pairs for AmxBf16 {
     type Simd = Avx512;
     type Pair = __m512i;
+    const RUN: usize = amx::CHUNK / 2;
 
     #[inline(always)]
     fn simd(self) -> Avx512 {
