@@ -203,7 +203,7 @@ impl Detector {
     }
 
     /// What the trunk is computed with, for logs: one of [`Kernels::NAMES`](crate::kernels::Kernels::NAMES),
-    /// `int8-` and one of [`Dot::NAMES`](crate::kernels::int8::Dot::NAMES), `bf16-avx512` or `bf16-neon`,
+    /// `int8-` and one of [`Dot::NAMES`](crate::kernels::int8::Dot::NAMES), `bf16-avx512`, `bf16-amx` or `bf16-neon`,
     /// or `tract`.
     pub fn kernels(&self) -> &'static str {
         self.network.kernels()

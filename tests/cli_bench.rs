@@ -87,7 +87,7 @@ fn the_report_holds_together_as_one_line_of_json() {
     }
     assert!(r.proposals <= 20 && r.sha256.len() == 64 && !r.model.is_empty() && !r.cpu.is_empty());
     // The built-in model is in 8 bits, and computed in integers where that is faster.
-    let kernels = ["scalar", "avx2", "avx512", "neon", "int8-vnni", "int8-neon-dot"];
+    let kernels = ["scalar", "avx2", "avx512", "neon", "int8-vnni", "int8-amx", "int8-neon-dot"];
     assert!(kernels.contains(&r.kernels.as_str()), "{}", r.kernels);
     for (name, s) in r.stage_ms.iter().map(|(n, s)| (n.as_str(), s)).chain([("frame", &r.frame_ms)]) {
         assert!(0.0 < s.p50 && s.p50 <= s.p95 && s.p95 <= s.p99, "{name} {s:?}");

@@ -33,7 +33,7 @@ pub struct DetectorArgs {
     /// Keep each thread on a core of its own
     #[arg(long)]
     pin: bool,
-    /// What to compute with: auto (the best this processor has), scalar, avx2, avx512, neon, in 8 bits also avx-vnni, vnni,
+    /// What to compute with: auto (the best this processor has), scalar, avx2, avx512, neon, in 8 bits also avx-vnni, vnni, amx,
     /// neon-dot, or tract (the graph engine's own, on one thread, for the trunk) [default: auto]
     #[arg(long, value_name = "NAME")]
     kernels: Option<String>,

@@ -29,7 +29,7 @@ impl Choice {
             value: name.into(),
             reason: match Kernels::NAMES.contains(&name) || Dot::NAMES.contains(&name) {
                 true => "this processor does not have them; \"auto\" takes the best it has",
-                false => "must be auto, tract, scalar, avx2, avx-vnni, avx512, vnni, neon or neon-dot",
+                false => "must be auto, tract, scalar, avx2, avx-vnni, avx512, vnni, amx, neon or neon-dot",
             },
         })
     }

@@ -207,6 +207,7 @@ fn int8_name(dot: Dot) -> &'static str {
         "avx2" => "int8-avx2",
         "avx-vnni" => "int8-avx-vnni",
         "vnni" => "int8-vnni",
+        "amx" => "int8-amx",
         "neon" => "int8-neon",
         "neon-dot" => "int8-neon-dot",
         _ => "int8",

@@ -6,9 +6,13 @@
 //! ```
 //!
 //! Numeric contract: `bf16` rounds to the nearest, halves to the even, so each factor is off by at most 2⁻⁹ of itself; the sums
-//! are f32. Instruction sets differ in the order of the two additions, and AVX-512 takes numbers below 2⁻¹²⁶ as 0.
+//! are f32. Instruction sets differ in the order of the two additions, and AVX-512 and AMX take numbers below 2⁻¹²⁶ as 0. AMX
+//! adds 16 pairs at a time in an order of its own, the same
+//! for whatever rows are computed together.
 #![allow(unsafe_code)]
 
+#[cfg(target_arch = "x86_64")]
+mod amx;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 #[cfg(target_arch = "aarch64")]
@@ -17,7 +21,7 @@ mod portable;
 
 use super::simd::portable::Portable;
 use super::simd::{Simd, Work};
-use super::tile::Dot;
+use super::tile::{Dot, Finish, Left, Panel, Target, rows_of};
 
 /// The nearest bf16, as its bits.
 #[inline(always)]
@@ -43,6 +47,8 @@ enum Set {
     Scalar(Portable),
     #[cfg(target_arch = "x86_64")]
     Avx512(avx512::Avx512Bf16),
+    #[cfg(target_arch = "x86_64")]
+    Amx(amx::AmxBf16),
     #[cfg(target_arch = "aarch64")]
     Neon(neon::NeonBf16),
 }
@@ -55,6 +61,8 @@ pub trait Pairs: Copy + Send + Sync + 'static {
     type Pair: Copy;
     /// Pairs of the left factor read at a time: see [`Dot::AHEAD`].
     const AHEAD: usize = 1;
+    /// See [`Dot::RUN`].
+    const RUN: usize = 2;
 
     /// Its vectors of f32.
     fn simd(self) -> Self::Simd;
@@ -94,6 +102,24 @@ pub trait Pairs: Copy + Send + Sync + 'static {
         x: Self::Pair,
         w: Self::Pair,
     ) -> <Self::Simd as Simd>::F32;
+
+    /// [`Dot::rows`].
+    ///
+    /// # Safety
+    ///
+    /// As for that.
+    #[inline(always)]
+    unsafe fn rows<F: Finish<InPairs<Self>>>(
+        self,
+        parts: &[Left<u16>],
+        count: usize,
+        panel: Panel<u16>,
+        finish: F,
+        target: Target<F::Out>,
+    ) {
+        // SAFETY: as the caller says.
+        unsafe { rows_of(InPairs(self), parts, count, panel, finish, target) }
+    }
 }
 
 /// Something to compute with products of pairs; like [`Work`].
@@ -109,6 +135,8 @@ impl Bf16 {
         let mut sets = vec![Set::Scalar(Portable)];
         #[cfg(target_arch = "x86_64")]
         sets.extend(avx512::Avx512Bf16::new().map(Set::Avx512));
+        #[cfg(target_arch = "x86_64")]
+        sets.extend(amx::AmxBf16::new().map(Set::Amx));
         #[cfg(target_arch = "aarch64")]
         sets.extend(neon::NeonBf16::new().map(Set::Neon));
         sets.into_iter().map(Self).collect()
@@ -119,12 +147,14 @@ impl Bf16 {
         Self::available().pop().filter(|best| best.0 != Set::Scalar(Portable))
     }
 
-    /// `bf16-scalar`, `bf16-avx512` or `bf16-neon`.
+    /// `bf16-scalar`, `bf16-avx512`, `bf16-amx` or `bf16-neon`.
     pub fn name(self) -> &'static str {
         match self.0 {
             Set::Scalar(_) => "bf16-scalar",
             #[cfg(target_arch = "x86_64")]
             Set::Avx512(_) => "bf16-avx512",
+            #[cfg(target_arch = "x86_64")]
+            Set::Amx(_) => "bf16-amx",
             #[cfg(target_arch = "aarch64")]
             Set::Neon(_) => "bf16-neon",
         }
@@ -136,6 +166,8 @@ impl Bf16 {
             Set::Scalar(pairs) => work.run(pairs),
             #[cfg(target_arch = "x86_64")]
             Set::Avx512(pairs) => pairs.run(work),
+            #[cfg(target_arch = "x86_64")]
+            Set::Amx(pairs) => pairs.run(work),
             #[cfg(target_arch = "aarch64")]
             Set::Neon(pairs) => pairs.run(work),
         }
@@ -143,16 +175,25 @@ impl Bf16 {
 
     /// Outputs computed together.
     pub fn panel_width(self) -> usize {
-        struct Width<'a>(&'a mut usize);
-        impl PairWork for Width<'_> {
+        self.form().0
+    }
+
+    /// What lengths of runs are best a multiple of: see [`Dot::RUN`].
+    pub fn run_step(self) -> usize {
+        self.form().1
+    }
+
+    fn form(self) -> (usize, usize) {
+        struct Ask<'a>(&'a mut (usize, usize));
+        impl PairWork for Ask<'_> {
             #[inline(always)]
             fn run<P: Pairs>(self, _: P) {
-                *self.0 = 2 * P::Simd::LANES;
+                *self.0 = (2 * P::Simd::LANES, P::RUN);
             }
         }
-        let mut width = 0;
-        self.run(Width(&mut width));
-        width
+        let mut form = (0, 0);
+        self.run(Ask(&mut form));
+        form
     }
 }
 
@@ -169,6 +210,7 @@ impl<P: Pairs> Dot for InPairs<P> {
     const STEP: usize = 2;
     const LANES: usize = P::Simd::LANES;
     const AHEAD: usize = P::AHEAD;
+    const RUN: usize = P::RUN;
     const ROWS: usize = P::Simd::ROWS;
 
     #[inline(always)]
@@ -197,6 +239,19 @@ impl<P: Pairs> Dot for InPairs<P> {
     #[inline(always)]
     fn add<const AT: usize>(self, sum: Self::Sum, x: P::Pair, w: P::Pair) -> Self::Sum {
         self.0.add_products::<AT>(sum, x, w)
+    }
+
+    #[inline(always)]
+    unsafe fn rows<F: Finish<Self>>(
+        self,
+        parts: &[Left<u16>],
+        count: usize,
+        panel: Panel<u16>,
+        finish: F,
+        target: Target<F::Out>,
+    ) {
+        // SAFETY: as the caller says.
+        unsafe { self.0.rows(parts, count, panel, finish, target) }
     }
 }
 

@@ -11,6 +11,7 @@
 //! dense      fully connected layers
 //! real       what convolutions and fully connected layers are multiplied in: f32, or
 //! bf16       rounded numbers, twice as many at a time
+//! amx        tiles of both kinds of products, on processors that have them
 //! team       the threads that all of it runs on
 //! peak       the speed that the others are compared with
 //! product    products of `compress`, by the `gemm` crate; left out where only kernels are tested (cross/kernels)
@@ -19,6 +20,8 @@
 //! A kernel is written once, over vectors of any width; `scalar` is the same code on plain numbers. All of it runs on the
 //! [team](Team) it is called from.
 
+#[cfg(target_arch = "x86_64")]
+mod amx;
 mod bf16;
 mod buffer;
 mod choice;

@@ -19,6 +19,10 @@ use super::tile::{Left, Panels, Plainly, Target, rows};
 const K: usize = 128;
 /// Length of the sums of bytes: 23 KB.
 const INT_K: usize = 512;
+/// From a row of bytes to the next: they overlap, so that many stay in the cache.
+const INT_STEP: usize = 64;
+/// No more rows are computed together.
+const MOST_ROWS: usize = 14 * 32;
 /// Tiles between two looks at the clock.
 const TIMES: usize = 200;
 
@@ -50,8 +54,8 @@ pub fn peak_ops(dot: Dot, time: Duration) -> f64 {
         let Form { width, step, .. } = dot.form();
         let mut panels = Panels::zeros(width, step, INT_K, width);
         (0..INT_K).for_each(|k| *panels.at_mut(k, k % width) = (k % 5) as i8);
-        let (left, bias, factors) = (vec![3; INT_K * 16], vec![0; width], vec![1e-3; width]);
-        let mut out = vec![0; width * 16];
+        let (left, bias, factors) = (vec![3; MOST_ROWS * INT_STEP + INT_K], vec![0; width], vec![1e-3; width]);
+        let mut out = vec![0; width * MOST_ROWS];
         move || {
             let mut done = 0;
             let scale = Scale { bias: &bias, factors: &factors };
@@ -113,15 +117,16 @@ struct IntLoop<'a> {
 impl IntWork for IntLoop<'_> {
     #[inline(always)]
     fn run<D: IntDot>(self, dot: D) {
-        let left = Left { data: self.left, first: 0, step: INT_K, runs: &[0], run: INT_K };
+        let count = D::ROWS * D::SHARE;
+        let left = Left { data: self.left, first: 0, step: INT_STEP, runs: &[0], run: INT_K };
         for _ in 0..TIMES {
             let pieces = Pieces::new(std::hint::black_box(&mut *self.out));
             let target = Target { pieces: &pieces, at: 0, step: 2 * D::LANES };
             let finish = Bytes { scale: self.scale, zero: 0, wild: false };
             // SAFETY: `out` is borrowed mutably.
-            unsafe { rows(dot, &[left], D::ROWS, self.panels.panel(0), finish, target) };
+            unsafe { rows(dot, &[left], count, self.panels.panel(0), finish, target) };
         }
-        *self.done = TIMES * D::ROWS * 2 * D::LANES * INT_K * 2;
+        *self.done = TIMES * count * 2 * D::LANES * INT_K * 2;
     }
 }
 

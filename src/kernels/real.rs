@@ -37,6 +37,8 @@ pub trait Number: Plain + 'static {
     /// Numbers multiplied at a time along k: see [`Dot::STEP`].
     const STEP: usize;
 
+    /// What lengths of runs are best a multiple of: see [`Dot::RUN`].
+    fn run_step(set: Self::Set) -> usize;
     /// The nearest.
     fn nearest(x: f32) -> Self;
     /// Numbers that need no conversion.
@@ -61,6 +63,10 @@ pub struct Operands {
 impl Number for f32 {
     type Set = Kernels;
     const STEP: usize = 1;
+
+    fn run_step(_: Kernels) -> usize {
+        1
+    }
 
     fn nearest(x: f32) -> f32 {
         x
@@ -98,6 +104,10 @@ impl Number for f32 {
 impl Number for u16 {
     type Set = Bf16;
     const STEP: usize = 2;
+
+    fn run_step(set: Bf16) -> usize {
+        set.run_step()
+    }
 
     fn nearest(x: f32) -> u16 {
         bf16::round(x)

@@ -46,6 +46,10 @@ pub trait Dot: Copy {
     const AHEAD: usize = 1;
     /// Rows of a tile whose sums stay in registers.
     const ROWS: usize;
+    /// Runs are best a multiple of this, which is a multiple of `STEP`.
+    const RUN: usize = Self::STEP;
+    /// Rows that are best computed together.
+    const SHARE: usize = 1;
 
     /// Nothing added yet.
     fn zero(self) -> Self::Sum;
@@ -74,6 +78,24 @@ pub trait Dot: Copy {
     unsafe fn weights_at(self, w: *const Self::Weight) -> Self::W;
     /// `sum` and the products with the inputs of a step, of those that `x` has.
     fn add<const AT: usize>(self, sum: Self::Sum, x: Self::X, w: Self::W) -> Self::Sum;
+
+    /// [`rows`], for instructions that have a way of their own.
+    ///
+    /// # Safety
+    ///
+    /// As for [`rows`].
+    #[inline(always)]
+    unsafe fn rows<F: Finish<Self>>(
+        self,
+        parts: &[Left<Self::Input>],
+        count: usize,
+        panel: Panel<Self::Weight>,
+        finish: F,
+        target: Target<F::Out>,
+    ) {
+        // SAFETY: as the caller says.
+        unsafe { rows_of(self, parts, count, panel, finish, target) }
+    }
 }
 
 /// Products of f32.
@@ -246,13 +268,32 @@ impl<T> Copy for Target<'_, T> {}
 ///
 /// # Safety
 ///
-/// Nobody else may use the numbers of the target that this writes.
+/// Nobody else may use the numbers of the target that this writes. `dot` is what a piece of work was given, and this is called
+/// while that work is done: some instructions are set up for it.
 ///
 /// # Panics
 ///
 /// If a slice is too short for that.
 #[inline(always)]
 pub unsafe fn rows<D: Dot, F: Finish<D>>(
+    dot: D,
+    parts: &[Left<D::Input>],
+    count: usize,
+    panel: Panel<D::Weight>,
+    finish: F,
+    target: Target<F::Out>,
+) {
+    // SAFETY: as the caller says.
+    unsafe { dot.rows(parts, count, panel, finish, target) }
+}
+
+/// [`rows`] by tiles whose sums stay in vectors.
+///
+/// # Safety
+///
+/// As for [`rows`].
+#[inline(always)]
+pub unsafe fn rows_of<D: Dot, F: Finish<D>>(
     dot: D,
     parts: &[Left<D::Input>],
     count: usize,
@@ -295,18 +336,7 @@ unsafe fn tile<D: Dot, F: Finish<D>, const ROWS: usize>(
     finish: F,
     target: Target<F::Out>,
 ) {
-    let mut k = 0;
-    for left in parts {
-        let furthest = left.runs.iter().max().map_or(0, |r| r + left.run);
-        assert!(
-            left.first + (skip + ROWS - 1) * left.step + furthest <= left.data.len(),
-            "rows beyond the left factor"
-        );
-        assert!(left.run.is_multiple_of(D::STEP), "a run of whole steps");
-        k += left.runs.len() * left.run;
-    }
-    assert_eq!(panel.data.len(), k * 2 * D::LANES, "length of a panel");
-
+    check::<D>(parts, skip + ROWS, panel);
     let mut sums = [finish.start(dot); ROWS];
     let mut w = panel.data.as_ptr();
     for left in parts {
@@ -330,18 +360,47 @@ unsafe fn tile<D: Dot, F: Finish<D>, const ROWS: usize>(
             }
         }
     }
-    let at = |r: usize| target.at + (skip + r) * target.step;
+    for (r, sums) in sums.into_iter().enumerate() {
+        // SAFETY: nobody else uses them, says the caller.
+        unsafe { put(dot, sums, panel.real, finish, target, skip + r) };
+    }
+}
+
+/// Panics unless the left factor has `end` rows, and the panel what they meet.
+#[inline(always)]
+pub fn check<D: Dot>(parts: &[Left<D::Input>], end: usize, panel: Panel<D::Weight>) {
+    let mut k = 0;
+    for left in parts {
+        let furthest = left.runs.iter().max().map_or(0, |r| r + left.run);
+        assert!(left.first + (end - 1) * left.step + furthest <= left.data.len(), "rows beyond the left factor");
+        assert!(left.run.is_multiple_of(D::STEP), "a run of whole steps");
+        k += left.runs.len() * left.run;
+    }
+    assert_eq!(panel.data.len(), k * 2 * D::LANES, "length of a panel");
+}
+
+/// Finishes a row of `real` columns.
+///
+/// # Safety
+///
+/// As for [`rows`].
+#[inline(always)]
+pub unsafe fn put<D: Dot, F: Finish<D>>(
+    dot: D,
+    sums: [D::Sum; 2],
+    real: usize,
+    finish: F,
+    target: Target<F::Out>,
+    row: usize,
+) {
+    let at = target.at + row * target.step;
     // Where the length is known when compiled, `put` has no branches.
-    if panel.real == 2 * D::LANES {
-        for (r, sums) in sums.into_iter().enumerate() {
-            // SAFETY: nobody else uses them, says the caller.
-            finish.put(dot, sums, unsafe { target.pieces.take(at(r)..at(r) + 2 * D::LANES) });
-        }
+    if real == 2 * D::LANES {
+        // SAFETY: nobody else uses them, says the caller.
+        finish.put(dot, sums, unsafe { target.pieces.take(at..at + 2 * D::LANES) });
     } else {
-        for (r, sums) in sums.into_iter().enumerate() {
-            // SAFETY: as above.
-            finish.put(dot, sums, unsafe { target.pieces.take(at(r)..at(r) + panel.real) });
-        }
+        // SAFETY: as above.
+        finish.put(dot, sums, unsafe { target.pieces.take(at..at + real) });
     }
 }
 

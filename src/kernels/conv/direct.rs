@@ -48,9 +48,9 @@ impl Runs {
         }
     }
 
-    /// Numbers of a run that are multiplied. Those after its end, of the next pixel, meet zeros.
-    fn whole<T: Number>(self) -> usize {
-        self.len.next_multiple_of(T::STEP)
+    /// Numbers of a run that are multiplied. Those after its end, of the next pixels, meet zeros.
+    fn whole<T: Number>(self, set: T::Set) -> usize {
+        self.len.next_multiple_of(T::run_step(set))
     }
 }
 
@@ -59,11 +59,12 @@ impl<T: Number> Direct<T> {
     pub fn new(set: T::Set, shape: ConvShape, weight: &[f32], bias: &[f32]) -> Self {
         let (outputs, inputs, side) = (shape.output / shape.groups, shape.input / shape.groups, shape.kernel);
         let (runs, width) = (Runs::of(&shape), T::panel_width(set));
+        let whole = runs.whole::<T>(set);
         let groups = weight.chunks_exact(outputs * inputs * side * side).zip(bias.chunks_exact(outputs));
         let pack = |(weight, bias): (&[f32], &[f32])| {
             // Along k: kernel row, kernel column, channel.
-            let panels = Panels::pack(width, T::STEP, runs.count * runs.whole::<T>(), outputs, |k, n| {
-                let (run, i) = (k / runs.whole::<T>(), k % runs.whole::<T>());
+            let panels = Panels::pack(width, T::STEP, runs.count * whole, outputs, |k, n| {
+                let (run, i) = (k / whole, k % whole);
                 if i >= runs.len {
                     return T::nearest(0.0);
                 }
@@ -177,9 +178,11 @@ impl<T: Number> Direct<T> {
     ) -> (Left<'a, T>, usize) {
         let shape = task.shape;
         let (pixel, side, cols) = (shape.input, shape.kernel, task.cols + 2 * shape.pad);
+        let covered = Runs::of(shape);
+        let run = covered.whole::<T>(self.set);
         let data = match T::as_it_is(x) {
             Some(x) if shape.pad == 0 => x,
-            _ => padded(x, task, T::buffer(operands)),
+            _ => padded(x, task, run - covered.len, T::buffer(operands)),
         };
         runs.clear();
         if shape.groups == 1 {
@@ -187,7 +190,6 @@ impl<T: Number> Direct<T> {
         } else {
             runs.extend((0..side * side).map(|tap| (tap / side * cols + tap % side) * pixel));
         }
-        let run = Runs::of(shape).whole::<T>();
         (Left { data, first: 0, step: shape.stride * pixel, runs, run }, shape.stride * cols * pixel)
     }
 
@@ -274,12 +276,12 @@ impl<T: Number> RealWork<T> for PooledBand<'_, T> {
     }
 }
 
-/// The map with its padding, and a number more where runs are longer than what they cover.
-fn padded<'a, T: Number>(x: &[f32], task: &Task, buffer: &'a mut Buffer<T>) -> &'a [T] {
+/// The map with its padding, and as many numbers more as runs are longer than what they cover.
+fn padded<'a, T: Number>(x: &[f32], task: &Task, more: usize, buffer: &'a mut Buffer<T>) -> &'a [T] {
     let (pad, pixel, zero) = (task.shape.pad, task.shape.input, T::nearest(0.0));
     let row = (task.cols + 2 * pad) * pixel;
     let len = (task.rows + 2 * pad) * row;
-    buffer.resize(len + T::STEP - 1);
+    buffer.resize(len + more);
     let (map, beyond) = buffer.split_at_mut(len);
     beyond.fill(zero);
     team::for_each_chunk(map, row, |r, out| match r.checked_sub(pad) {

@@ -46,6 +46,43 @@ const SHAPES: [(ConvShape, usize, usize); 11] = [
     (ConvShape { input: 2, output: 2, kernel: 3, stride: 3, pad: 0, groups: 1 }, 2, 9),
 ];
 
+/// Shapes at which tiles of 16 rows and 64 bytes are full, overlap, or reach beyond what there is.
+const TILES: [(ConvShape, usize, usize); 10] = [
+    (ConvShape { input: 3, output: 40, kernel: 7, stride: 2, pad: 3, groups: 1 }, 9, 67),
+    (ConvShape { input: 64, output: 32, kernel: 3, stride: 1, pad: 1, groups: 1 }, 3, 63),
+    (ConvShape { input: 64, output: 33, kernel: 3, stride: 2, pad: 1, groups: 1 }, 3, 34),
+    (ConvShape { input: 96, output: 70, kernel: 3, stride: 1, pad: 1, groups: 1 }, 2, 33),
+    (ConvShape { input: 24, output: 31, kernel: 3, stride: 1, pad: 1, groups: 1 }, 2, 32),
+    (ConvShape { input: 128, output: 66, kernel: 3, stride: 1, pad: 1, groups: 2 }, 2, 17),
+    (ConvShape { input: 96, output: 10, kernel: 3, stride: 1, pad: 0, groups: 3 }, 4, 18),
+    (ConvShape { input: 64, output: 65, kernel: 1, stride: 1, pad: 0, groups: 1 }, 1, 15),
+    (ConvShape { input: 128, output: 96, kernel: 1, stride: 1, pad: 0, groups: 1 }, 13, 23),
+    (ConvShape { input: 100, output: 7, kernel: 1, stride: 2, pad: 0, groups: 1 }, 1, 99),
+];
+
+#[test]
+fn tiles_give_the_bytes_of_the_scalar_kernel() {
+    for (shape, rows, cols) in TILES {
+        let shape = ConvShape { output: shape.output.next_multiple_of(shape.groups), ..shape };
+        let (x, zeros) = (some_bytes(rows * cols * shape.input, 5), some_bytes(shape.input, 7));
+        let bytes = |dot: Dot| {
+            let rescale = Rescale::U8 { factors: vec![0.003; shape.output], zero: 77 };
+            let bias: Vec<i32> = (0..shape.output as i32).map(|o| o * 100 - 2000).collect();
+            let conv = QuantConv::new(dot, shape, &some_weights(&shape), &bias, &zeros, rescale);
+            let mut out = vec![1; shape.out_len(rows) * shape.out_len(cols) * shape.output];
+            let mut scratch = QuantScratch::default();
+            // The second run finds what the first left behind.
+            conv.run(&vec![9; x.len()], rows, cols, &mut scratch, Out::U8(&mut out));
+            conv.run(&x, rows, cols, &mut scratch, Out::U8(&mut out));
+            out
+        };
+        let want = bytes(Dot::scalar());
+        for dot in Dot::available() {
+            assert_eq!(bytes(dot), want, "{} {shape:?}", dot.name());
+        }
+    }
+}
+
 #[test]
 fn every_instruction_set_gives_the_sums_of_the_definition() {
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(3);
@@ -189,7 +226,8 @@ fn some_weights(shape: &ConvShape) -> Vec<i8> {
 
 #[test]
 fn pooling_on_the_way_gives_the_bytes_of_pooling_afterwards_on_any_number_of_threads() {
-    for (shape, rows, cols) in SHAPES.into_iter().filter(|(s, rows, _)| s.kernel > 1 && s.out_len(*rows) > 0) {
+    let shapes = SHAPES.into_iter().chain([TILES[0], TILES[3]]);
+    for (shape, rows, cols) in shapes.filter(|(s, rows, _)| s.kernel > 1 && s.out_len(*rows) > 0) {
         let (x, w, zeros) =
             (some_bytes(rows * cols * shape.input, 5), some_weights(&shape), some_bytes(shape.input, 7));
         let from = [shape.out_len(rows), shape.out_len(cols), shape.output];
@@ -235,7 +273,9 @@ fn the_number_of_threads_does_not_change_a_byte() {
 /// Maps as large as the kernel: the order row, column, channel of a fully connected layer's inputs.
 #[test]
 fn rows_apart_give_what_each_map_gives_alone() {
-    for (input, kernel, output, n) in [(3, 3, 70, 17), (7, 1, 4, 1), (64, 1, 33, 30), (5, 6, 2, 3), (8, 2, 8, 0)] {
+    for (input, kernel, output, n) in
+        [(3, 3, 70, 17), (7, 1, 4, 1), (64, 1, 33, 30), (128, 2, 70, 300), (5, 6, 2, 3), (8, 2, 8, 0)]
+    {
         let shape = ConvShape { input, output, kernel, stride: 1, pad: 0, groups: 1 };
         let (len, w) = (shape.window(), some_weights(&shape));
         for dot in Dot::available() {

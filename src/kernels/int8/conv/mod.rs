@@ -22,6 +22,7 @@ pub use pooled::Between;
 
 use super::dot::{Bytes, Dot, IntDot, IntWork, Reals, Scale};
 use crate::kernels::ConvShape;
+use crate::kernels::buffer::Buffer;
 use crate::kernels::team::{self, Pieces};
 use crate::kernels::tile::{Finish, Left, Target, rows};
 use pack::{Group, Runs};
@@ -67,6 +68,8 @@ pub enum Out<'a> {
 pub struct QuantConv {
     shape: ConvShape,
     dot: Dot,
+    /// Pixels of a line are shared out in multiples of this.
+    share: usize,
     groups: Vec<Group>,
     runs: Runs,
     /// Zero points of the input's channels.
@@ -77,7 +80,8 @@ pub struct QuantConv {
 /// Memory that layers work in, kept from run to run.
 #[derive(Debug, Clone, Default)]
 pub struct QuantScratch {
-    map: Vec<u8>,
+    /// Lines of the cache: instructions that read 64 bytes are slower across two of them.
+    map: Buffer<u8>,
     runs: Vec<usize>,
     /// What is left over of the runs.
     tails: Vec<u8>,
@@ -106,7 +110,7 @@ impl QuantConv {
         let row_len = self.shape.output;
         let pixels = self.shape.out_len(rows) * self.shape.out_len(cols);
         assert_eq!(x.len(), rows * cols * self.shape.input, "a map of {rows}×{cols} for {:?}", self.shape);
-        let lines = self.lines(x, rows, cols, scratch);
+        let lines = self.lines(x, rows, cols, scratch, true);
         self.put(&lines, pixels, row_len, out);
     }
 
@@ -127,9 +131,9 @@ impl QuantConv {
         let x = match needed <= x.len() {
             true => x,
             false => {
-                map.clear();
-                map.extend_from_slice(x);
-                map.resize(needed, 0);
+                map.resize(needed);
+                map[..x.len()].copy_from_slice(x);
+                map[x.len()..].fill(0);
                 map
             }
         };
@@ -148,8 +152,16 @@ impl QuantConv {
         Left { data, first: 0, step, runs, run: self.runs.len }
     }
 
-    /// The map's lines of output pixels.
-    fn lines<'a>(&self, x: &'a [u8], rows: usize, cols: usize, scratch: &'a mut QuantScratch) -> Lines<'a> {
+    /// The map's lines of output pixels; with what is left over of runs, if it is wanted.
+    fn lines<'a>(
+        &self,
+        x: &'a [u8],
+        rows: usize,
+        cols: usize,
+        scratch: &'a mut QuantScratch,
+        tails: bool,
+    ) -> Lines<'a> {
+        let wanted = tails && self.runs.tail > 0;
         let ConvShape { input, kernel, stride, pad, groups, .. } = self.shape;
         let (out_rows, out_cols) = (self.shape.out_len(rows), self.shape.out_len(cols));
         let QuantScratch { map, runs, tails, .. } = scratch;
@@ -162,7 +174,7 @@ impl QuantConv {
         }
         let flat = kernel == 1 && stride == 1 && pad == 0;
         let (count, len) = if flat { (1, out_rows * out_cols) } else { (out_rows, out_cols) };
-        let tails = (self.runs.tail > 0 && count * len > 0).then(|| {
+        let tails = (wanted && count * len > 0).then(|| {
             tails.resize(count * len * self.runs.tail_step(), 0);
             tail::gather(&self.shape, &self.runs, x, wide, len, tails);
             &tails[..]
@@ -171,7 +183,7 @@ impl QuantConv {
     }
 
     /// The map with its border of zero points, and room for the last run to read on; the map itself if it needs neither.
-    fn pad<'a>(&self, x: &'a [u8], rows: usize, cols: usize, padded: &'a mut Vec<u8>) -> &'a [u8] {
+    fn pad<'a>(&self, x: &'a [u8], rows: usize, cols: usize, padded: &'a mut Buffer<u8>) -> &'a [u8] {
         let ConvShape { input, pad, .. } = self.shape;
         let beyond = self.runs.beyond(&self.shape);
         if (pad == 0 && beyond == 0) || x.is_empty() {
@@ -179,8 +191,10 @@ impl QuantConv {
         }
         let wide = (cols + 2 * pad) * input;
         let border = |out: &mut [u8]| out.iter_mut().zip(self.zeros.iter().cycle()).for_each(|(out, z)| *out = *z);
-        padded.resize(wide * (rows + 2 * pad) + beyond, 0);
-        team::for_each_chunk(padded, wide * LINES, |i, lines| {
+        let len = wide * (rows + 2 * pad);
+        padded.resize(len + beyond);
+        padded[len..].fill(0);
+        team::for_each_chunk(&mut padded[..len], wide * LINES, |i, lines| {
             for (l, out) in lines.chunks_mut(wide).enumerate() {
                 match (i * LINES + l).checked_sub(pad) {
                     Some(r) if r < rows => {
@@ -226,9 +240,11 @@ impl QuantConv {
         let pairs = self.groups.first().map_or(0, |g| g.panels.count().div_ceil(PANELS));
         let threads = team::threads();
         // Blocks of few lines take turns in fetching the same weights; with many threads there must be enough to share.
-        let wanted = (BLOCKS * threads).div_ceil(pairs.max(1));
+        let bytes = lines.count.saturating_sub(1) * lines.step + lines.len * lines.left.step;
+        let wanted = (BLOCKS * threads).div_ceil(pairs.max(1)).max(bytes.div_ceil(NEAR));
+        let shares = lines.len.div_ceil(self.share);
         let cuts = match lines.count {
-            1 => (lines.len / 14).clamp(1, wanted),
+            1 => (lines.len / self.share.max(14)).clamp(1, wanted),
             count => count.clamp(1, wanted),
         };
         let tasks = self.groups.len() * pairs * cuts;
@@ -236,11 +252,14 @@ impl QuantConv {
             return;
         }
         team::for_each(tasks, |i| {
-            let (group, pair, cut) = (i / (pairs * cuts), i / cuts % pairs, i % cuts);
+            let (group, cut, pair) = (i / (pairs * cuts), i / pairs % cuts, i % pairs);
             let panels = pair * PANELS..((pair + 1) * PANELS).min(self.groups[group].panels.count());
             let part = |len: usize| len * cut / cuts..len * (cut + 1) / cuts;
             let (span, pixels) = match lines.count {
-                1 => (0..1, part(lines.len)),
+                1 => {
+                    let part = part(shares);
+                    (0..1, part.start * self.share..(part.end * self.share).min(lines.len))
+                }
                 count => (part(count), 0..lines.len),
             };
             self.dot.run(Block { conv: self, lines, group, panels, span, pixels, out, out_step });
@@ -252,6 +271,8 @@ impl QuantConv {
 const PANELS: usize = 2;
 /// Blocks for each thread, at least.
 const BLOCKS: usize = 6;
+/// Bytes of a map that stay in the second-level cache while all weights pass by.
+const NEAR: usize = 1 << 20;
 /// Lines of a map that are copied at a time.
 const LINES: usize = 16;
 
@@ -268,12 +289,20 @@ struct Lines<'a> {
 }
 
 impl Lines<'_> {
-    /// The lines from the `l`th on.
-    #[inline(always)]
-    fn from(&self, l: usize, runs: &Runs) -> Self {
-        let data = &self.left.data[l * self.step..];
-        let tails = self.tails.map(|tails| &tails[l * self.len * runs.tail_step()..]);
-        Self { left: Left { data, ..self.left }, tails, count: self.count - l, ..*self }
+    /// The `l`th line, of a convolution without [tails](Self::tails), as if it were the first. They are gathered in `tails`
+    /// then: those of a line stay in the cache.
+    fn only<'a>(&'a self, conv: &QuantConv, l: usize, tails: &'a mut [u8]) -> Lines<'a> {
+        let left = Left { data: &self.left.data[l * self.step..], ..self.left };
+        let tails = (conv.runs.tail > 0).then(|| {
+            tail::gather_line(&conv.shape, &conv.runs, left.data, self.step / conv.shape.stride, left.step, tails);
+            &*tails
+        });
+        Lines { left, tails, count: 1, ..*self }
+    }
+
+    /// Bytes of the tails of a line.
+    fn tails_len(&self, conv: &QuantConv) -> usize {
+        self.len * conv.runs.tail_step()
     }
 }
 

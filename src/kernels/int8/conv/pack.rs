@@ -29,6 +29,10 @@ pub struct Runs {
     step: usize,
 }
 
+/// Where steps are longer than this, runs shorter than a step are not gathered: that is a copy of all of it, and was slower
+/// than multiplying zeros (`benches/NOTES.md`).
+const WIDEST: usize = 16;
+
 /// The only run of a tail.
 const WHOLE: [usize; 1] = [0];
 
@@ -39,7 +43,8 @@ impl Runs {
         let count = shape.window() / contiguous.max(1);
         let over = contiguous % step;
         // Gathered, the rest takes these steps; one for each run if runs read on.
-        if shape.groups == 1 && kernel > 1 && over > 0 && (over * count).div_ceil(step) < count {
+        let pays = contiguous > over || step <= WIDEST;
+        if shape.groups == 1 && kernel > 1 && over > 0 && pays && (over * count).div_ceil(step) < count {
             return Self { len: contiguous - over, tail: over, count, step };
         }
         Self { len: contiguous.next_multiple_of(step), tail: 0, count, step }
@@ -93,8 +98,8 @@ impl QuantConv {
         assert_eq!(rescale.factors().len(), output, "factors of {shape:?}");
         let (inputs, outputs, window) = (input / groups, output / groups, shape.window());
         let dot = dot.for_weights(weight);
-        let Form { width, step, offset } = dot.form();
-        let (runs, contiguous) = (Runs::new(&shape, step), contiguous(&shape));
+        let Form { width, step, run, share, offset } = dot.form();
+        let (runs, contiguous) = (Runs::new(&shape, run), contiguous(&shape));
         let filled = outputs.next_multiple_of(width);
         let mut packed = Vec::with_capacity(groups);
         for (g, weight) in weight.chunks_exact((outputs * window).max(1)).enumerate() {
@@ -120,6 +125,6 @@ impl QuantConv {
             let wild = factors.iter().any(|f| f.abs() >= 0.5);
             packed.push(Group { panels, bias: folded, factors, wild });
         }
-        Self { shape, dot, groups: packed, runs, zeros: zeros.to_vec(), rescale }
+        Self { shape, dot, share, groups: packed, runs, zeros: zeros.to_vec(), rescale }
     }
 }

@@ -49,24 +49,28 @@ impl QuantConv {
         if out.is_empty() {
             return;
         }
-        let mut ring_lines = std::mem::take(&mut scratch.lines);
-        let lines = self.lines(x, rows, cols, scratch);
+        let (mut ring_lines, mut tails) = (std::mem::take(&mut scratch.lines), std::mem::take(&mut scratch.tails));
+        let lines = self.lines(x, rows, cols, scratch, false);
         // Even on any number of threads, and enough that a thread that was held up is helped.
         let bands = (BANDS * team::threads()).min(to.0);
         let line = from.1 * output;
         let ring_len = (pool.kernel + 1) * line;
         ring_lines.resize(bands * ring_len, 0);
-        let rings = Pieces::new(&mut ring_lines);
+        let tails_len = lines.tails_len(self);
+        tails.resize(bands * tails_len, 0);
+        let (rings, all_tails) = (Pieces::new(&mut ring_lines), Pieces::new(&mut tails));
         let pieces = Pieces::new(out);
         team::for_each(bands, |i| {
             let (first, end) = (to.0 * i / bands, to.0 * (i + 1) / bands);
             let row = to.1 * output;
-            // SAFETY: each band has rows and a ring of its own.
-            let (out, ring) =
-                unsafe { (pieces.take(first * row..end * row), rings.take(i * ring_len..(i + 1) * ring_len)) };
-            self.dot.run(PooledBand { conv: self, lines: &lines, from, pool, first, row, ring, out });
+            // SAFETY: each band has rows, a ring and tails of its own.
+            let (out, ring, tails) = unsafe {
+                let ring = rings.take(i * ring_len..(i + 1) * ring_len);
+                (pieces.take(first * row..end * row), ring, all_tails.take(i * tails_len..(i + 1) * tails_len))
+            };
+            self.dot.run(PooledBand { conv: self, lines: &lines, from, pool, first, row, ring, tails, out });
         });
-        scratch.lines = ring_lines;
+        (scratch.lines, scratch.tails) = (ring_lines, tails);
     }
 }
 
@@ -119,18 +123,23 @@ impl QuantConv {
         }
         let (row, line) = (to.1 * channels, from.1 * channels);
         let layers = Normalised { lrn: between.lrn, pool, lines: from.0, line, channels };
-        let mut reals = std::mem::take(&mut scratch.reals);
+        let (mut reals, mut tails) = (std::mem::take(&mut scratch.reals), std::mem::take(&mut scratch.tails));
         let bands = (BANDS * team::threads()).min(to.0);
         let memory = layers.memory() + row;
         reals.resize(bands * memory, 0.0);
-        let lines = self.lines(x, rows, cols, scratch);
-        let (rings, pieces) = (Pieces::new(&mut reals), Pieces::new(out));
+        let lines = self.lines(x, rows, cols, scratch, false);
+        let tails_len = lines.tails_len(self);
+        tails.resize(bands * tails_len, 0);
+        let (rings, all_tails, pieces) = (Pieces::new(&mut reals), Pieces::new(&mut tails), Pieces::new(out));
         team::for_each(bands, |i| {
             let band = to.0 * i / bands..to.0 * (i + 1) / bands;
-            // SAFETY: each band has memory of its own.
-            let (memory, pooled) = unsafe { rings.take(i * memory..(i + 1) * memory) }.split_at_mut(layers.memory());
+            // SAFETY: each band has memory and tails of its own.
+            let (memory, tails) = unsafe {
+                (rings.take(i * memory..(i + 1) * memory), all_tails.take(i * tails_len..(i + 1) * tails_len))
+            };
+            let (memory, pooled) = memory.split_at_mut(layers.memory());
             let convolve = |l: usize, out: &mut [f32]| {
-                let (here, out) = (lines.from(l, &self.runs), Pieces::new(out));
+                let (here, out) = (lines.only(self, l, tails), Pieces::new(out));
                 for (group, g) in self.groups.iter().enumerate() {
                     let (panels, span, pixels) = (0..g.panels.count(), 0..1, 0..from.1);
                     let (lines, out, out_step) = (&here, &out, channels);
@@ -145,7 +154,7 @@ impl QuantConv {
             };
             layers.rows(kernels, memory, band, convolve, finish);
         });
-        scratch.reals = reals;
+        (scratch.reals, scratch.tails) = (reals, tails);
     }
 }
 
@@ -181,6 +190,8 @@ struct PooledBand<'a> {
     row: usize,
     /// The last lines of the convolution, line `l` at place `l` modulo the side of a window, and one more.
     ring: &'a mut [u8],
+    /// Where what is left over of a line's runs is gathered.
+    tails: &'a mut [u8],
     out: &'a mut [u8],
 }
 
@@ -197,10 +208,10 @@ impl IntWork for PooledBand<'_> {
             for l in window.start.max(ready)..window.end {
                 let place = l % pool.kernel * line;
                 let pieces = Pieces::new(&mut ring[place..place + line]);
+                // As if this line were the first: the result begins where the piece does.
+                let here = lines.only(conv, l, self.tails);
                 for (group, g) in conv.groups.iter().enumerate() {
                     let panels = 0..g.panels.count();
-                    // As if this line were the first: the result begins where the piece does.
-                    let here = lines.from(l, &conv.runs);
                     let (span, pixels, out) = (0..1, 0..from.1, &pieces);
                     Block { conv, lines: &here, group, panels, span, pixels, out, out_step: output }.run(dot);
                 }

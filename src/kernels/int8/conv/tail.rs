@@ -4,6 +4,9 @@ use super::pack::Runs;
 use crate::kernels::ConvShape;
 use crate::kernels::team;
 
+/// Bytes that are copied at once.
+const FAST: usize = 32;
+
 /// Gathers the last `runs.tail` bytes that each row of the kernel covers, for every output pixel: row after row, filled up
 /// with zeros. `wide` is the length of a line of the padded map `x`, `len` the pixels of a line of outputs.
 pub fn gather(shape: &ConvShape, runs: &Runs, x: &[u8], wide: usize, len: usize, out: &mut [u8]) {
@@ -27,6 +30,19 @@ pub fn gather_line(shape: &ConvShape, runs: &Runs, x: &[u8], wide: usize, step: 
         lines.iter_mut().zip(0..kernel).for_each(|(line, row)| *line = &x[row * wide + from..]);
         for (col, out) in out.as_chunks_mut::<8>().0.iter_mut().enumerate() {
             *out = std::array::from_fn(|row| if row < kernel { lines[row][col * step] } else { 0 });
+        }
+        return;
+    }
+    if (16..=FAST).contains(&runs.tail) {
+        // Copies of one length, the end of each of which the next one overwrites; what the last leaves meets zeros.
+        for (col, out) in out.chunks_exact_mut(tail_step).enumerate() {
+            for row in 0..kernel {
+                let (from, to) = (row * wide + from + col * step, row * runs.tail);
+                match (x.get(from..from + FAST), out.get_mut(to..to + FAST)) {
+                    (Some(x), Some(out)) => out.copy_from_slice(x),
+                    _ => out[to..to + runs.tail].copy_from_slice(&x[from..from + runs.tail]),
+                }
+            }
         }
         return;
     }

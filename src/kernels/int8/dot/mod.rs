@@ -8,10 +8,13 @@
 //! | `avx2` | `vpmaddwd` on bytes widened to 16 bits | pairs in i32: `vpmaddubsw`, which saturates at 16 bits, is not used |
 //! | `avx-vnni` | `vpdpbusd` on AVX2's vectors | as `vnni` |
 //! | `vnni` | AVX-512 `vpdpbusd` | four products into each lane without saturation |
+//! | `amx` | `tdpbusd` on tiles | 64 products into each of 16×16 sums; the rest with `vnni` |
 //! | `neon` | `smull`, `smlal2`, `sadalp` | pairs in 16 bits, then in 32; of i8: 128 is taken from the inputs, and given back by the bias |
 //! | `neon-dot` | `sdot` | four products of i8 into each lane; inputs as with `neon` |
 #![allow(unsafe_code)]
 
+#[cfg(target_arch = "x86_64")]
+mod amx;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
@@ -152,6 +155,10 @@ pub struct Form {
     pub width: usize,
     /// Inputs taken at a time.
     pub step: usize,
+    /// Runs of inputs are best a multiple of this.
+    pub run: usize,
+    /// Rows are best shared out in multiples of this.
+    pub share: usize,
     /// What the instructions take from each input.
     pub offset: u8,
 }
@@ -169,6 +176,8 @@ enum Set {
     AvxVnni(avx_vnni::AvxVnni),
     #[cfg(target_arch = "x86_64")]
     Vnni(vnni::Vnni),
+    #[cfg(target_arch = "x86_64")]
+    Amx(amx::Amx),
     #[cfg(target_arch = "aarch64")]
     Neon(neon::Neon<true>),
     #[cfg(target_arch = "aarch64")]
@@ -179,7 +188,7 @@ enum Set {
 
 impl Dot {
     /// Names of all there are, on whatever processor.
-    pub const NAMES: [&str; 6] = ["scalar", "avx2", "avx-vnni", "vnni", "neon", "neon-dot"];
+    pub const NAMES: [&str; 7] = ["scalar", "avx2", "avx-vnni", "vnni", "amx", "neon", "neon-dot"];
 
     /// What this processor has, the best last; `scalar` is always the first.
     pub fn available() -> Vec<Self> {
@@ -190,6 +199,7 @@ impl Dot {
             sets.extend(avx2::Avx2::new().map(Set::Avx2));
             sets.extend(avx_vnni::AvxVnni::new().map(Set::AvxVnni));
             sets.extend(vnni::Vnni::new().map(Set::Vnni));
+            sets.extend(amx::Amx::new().map(Set::Amx));
         }
         #[cfg(target_arch = "aarch64")]
         {
@@ -224,6 +234,8 @@ impl Dot {
             Set::AvxVnni(_) => "avx-vnni",
             #[cfg(target_arch = "x86_64")]
             Set::Vnni(_) => "vnni",
+            #[cfg(target_arch = "x86_64")]
+            Set::Amx(_) => "amx",
             #[cfg(target_arch = "aarch64")]
             Set::Neon(_) | Set::NeonWide(_) => "neon",
             #[cfg(target_arch = "aarch64")]
@@ -233,14 +245,14 @@ impl Dot {
 
     /// Whether it multiplies bytes at least twice as fast as the same vectors multiply real numbers.
     pub fn outruns_reals(self) -> bool {
-        matches!(self.name(), "avx-vnni" | "vnni" | "neon" | "neon-dot")
+        matches!(self.name(), "avx-vnni" | "vnni" | "amx" | "neon" | "neon-dot")
     }
 
     /// The name of the kernels of f32 on the same vectors.
     pub fn vectors(self) -> &'static str {
         match self.name() {
             "avx-vnni" => "avx2",
-            "vnni" => "avx512",
+            "vnni" | "amx" => "avx512",
             "neon-dot" => "neon",
             same => same,
         }
@@ -266,6 +278,8 @@ impl Dot {
             Set::AvxVnni(dot) => dot.run(work),
             #[cfg(target_arch = "x86_64")]
             Set::Vnni(dot) => dot.run(work),
+            #[cfg(target_arch = "x86_64")]
+            Set::Amx(dot) => dot.run(work),
             #[cfg(target_arch = "aarch64")]
             Set::Neon(dot) => work.run(dot),
             #[cfg(target_arch = "aarch64")]
@@ -281,10 +295,10 @@ impl Dot {
         impl IntWork for Ask<'_> {
             #[inline(always)]
             fn run<D: IntDot>(self, _: D) {
-                *self.0 = Form { width: 2 * D::LANES, step: D::STEP, offset: D::OFFSET };
+                *self.0 = Form { width: 2 * D::LANES, step: D::STEP, run: D::RUN, share: D::SHARE, offset: D::OFFSET };
             }
         }
-        let mut form = Form { width: 0, step: 0, offset: 0 };
+        let mut form = Form { width: 0, step: 0, run: 0, share: 0, offset: 0 };
         self.run(Ask(&mut form));
         form
     }
