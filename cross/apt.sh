@@ -25,16 +25,25 @@ apt_of() {
         -o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false "$@"
 }
 
+signed="signed-by=/usr/share/keyrings/debian-archive-keyring.gpg"
 update() {
-    local state=$dir/apt/$1 options="signed-by=/usr/share/keyrings/debian-archive-keyring.gpg"
+    local state=$dir/apt/$1
     [ ! -e "$state/list" ] || return 0
     mkdir -p "$state"/{lists/partial,cache/archives/partial,parts}
     touch "$state/status"
     for suite in "$VERSION_CODENAME" "$VERSION_CODENAME-backports"; do
-        echo "deb [$options] $main $suite main"
+        echo "deb [$signed] $main $suite main"
     done >"$state/list"
-    [ -z "$security" ] || echo "deb [$options] $security $VERSION_CODENAME-security main" >>"$state/list"
+    [ -z "$security" ] || echo "deb [$signed] $security $VERSION_CODENAME-security main" >>"$state/list"
     # A list that cannot be fetched matters only if what it names is missing, which is noticed there.
+    apt_of "$1" apt-get update >"$state/log" 2>&1 || true
+}
+
+# Another release of Debian beside this one, for what need not run here: also ARCH RELEASE
+also() {
+    local state=$dir/apt/$1 line="deb [$signed] $main $2 main"
+    grep -qxF "$line" "$state/list" && return
+    echo "$line" >>"$state/list"
     apt_of "$1" apt-get update >"$state/log" 2>&1 || true
 }
 

@@ -11,7 +11,10 @@ arch=${1:-}
 cd "$root"
 sh cross/setup.sh --cross "$arch"
 [ -z "${RUSTC:-}" ] || cross/toolchain.sh "$toolchain" "$arch"
-cargo build --locked --profile dist --target "$target" --bin edge-rcnn
+compiler=CARGO_TARGET_${upper}_LINKER
+export EDGE_RCNN_LINKER=${!compiler:-gcc}
+# Only for the program: cargo would build everything anew for another linker.
+cargo rustc --locked --profile dist --target "$target" --bin edge-rcnn -- -C linker=cross/linker.sh
 
 program=${CARGO_TARGET_DIR:-target}/$target/dist/edge-rcnn
 failed() {

@@ -43,14 +43,19 @@ compiler() {
     wrapper rustdoc bin/rustdoc "--sysroot \$usr"
 }
 
-# The standard library of a target has to be of the compiler's very release.
+# The standard library of a target has to be of the compiler's very release. Debian builds the same one for its older and
+# for its newer release, and where a list of one cannot be fetched the other's serves as well: it never runs here.
 library() {
-    local arch=$1 target=$2 want version
+    local arch=$1 target=$2 want version=
     [ ! -d "$dir/root/usr/lib/rustlib/$target" ] || return 0
     compiler
     update "$arch"
     want=$(cat "$dir/version")
-    version=$(versions "$arch" libstd-rust-web-dev | grep -m 1 "^${want//./\\.}+" || true)
+    for release in "" trixie bookworm; do
+        [ -z "$release" ] || also "$arch" "$release"
+        version=$(versions "$arch" libstd-rust-web-dev | grep -m 1 "^${want//./\\.}+" || true)
+        [ -z "$version" ] || break
+    done
     if [ -z "$version" ]; then
         echo "toolchain: no libstd-rust-web-dev $want for $arch ($dir/apt/$arch/log); remove $dir/apt/$arch to try again" >&2
         grep -m 2 '^\(E\|W\|Err\):' "$dir/apt/$arch/log" >&2 || true

@@ -27,10 +27,10 @@ const MIN_SCORE: f32 = 0.5;
 /// Arguments of `detect`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Each picture becomes one line of JSON on standard output, in the order of the command line:\n\
-    {\"type\":\"image\",\"path\":…,\"width\":…,\"height\":…,\"detections\":[{\"label\":…,\"class_id\":…,\"score\":…,\
-    \"box\":[x1,y1,x2,y2]}],\"stage_ms\":{…}}\n\
+    {\"type\":\"image\", \"path\":…, \"width\":…, \"height\":…, \"detections\":[{\"label\":…, \"class_id\":…, \"score\":…, \
+    \"box\":[x1, y1, x2, y2]}], \"stage_ms\":{…}}\n\
     Boxes are half-open pixel coordinates of the upright picture. A picture that cannot be looked at becomes\n\
-    {\"type\":\"error\",\"path\":…,\"message\":…}, and the exit code is 1 at the end.")]
+    {\"type\":\"error\", \"path\":…, \"message\":…}, and the exit code is 1 at the end.")]
 pub struct Args {
     /// JPEG, PNG and WebP files, and folders of them
     #[arg(required = true, value_name = "PATH")]

@@ -42,6 +42,21 @@ milliseconds() { date +%s%3N; }
 restarted() { [ "$(property ActiveState)" = active ] && [ "$(pid)" != 0 ] && [ "$(pid)" != "$1" ]; }
 status() { sed -n "s/^$1:[[:space:]]*//p" "/proc/$(pid)/status"; }
 fresh() { systemctl stop $unit; systemctl reset-failed $unit 2>/dev/null; }
+# stops NAME: checks that the service stops in the time it should take
+stops() {
+    local before took limit=$((2 * patience))
+    before=$(milliseconds)
+    systemctl stop $unit
+    took=$(($(milliseconds) - before))
+    check "$1 it stops within $limit seconds ($took ms)" [ $took -lt $((limit * 1000)) ]
+}
+# And that it says so at the end.
+stops_with_bye() {
+    # A stopped service does not know any more which start it was: this keeps it.
+    said >/dev/null
+    stops "$1"
+    check "and says bye" last_is '{"type":"bye"'
+}
 
 install_parts() {
     if [ -e /parts/edge-rcnn.deb ]; then
@@ -60,7 +75,7 @@ write_settings() {
 }
 impatient() {
     mkdir -p /etc/systemd/system/$unit.d
-    printf '[Service]\nWatchdogSec=%s\nRestartSec=1\n' $((3 * patience)) >/etc/systemd/system/$unit.d/impatient.conf
+    printf '[Service]\nWatchdogSec=%s\nTimeoutStartSec=%s\nRestartSec=1\n' $((3 * patience)) $((60 * patience)) >/etc/systemd/system/$unit.d/impatient.conf
     systemctl daemon-reload
 }
 
@@ -72,6 +87,8 @@ echo "$(systemctl --version | head -n 1)"
 systemctl log-target journal
 check "installs" install_parts
 check "the settings that it brings are good" sh -c "edge-rcnn config --config $settings"
+# Whole frames take minutes each on an emulated processor.
+[ "$patience" = 1 ] || sed -i '1i scale = 32' $settings
 check "starts with the settings that it brings" systemctl start $unit
 fresh
 write_settings
@@ -122,12 +139,7 @@ check "what is only said has another" sh -c "journalctl -q -p 6..6 -o cat -u $un
 check "prefixes do not reach the reader" sh -c "! journalctl -q -o cat -u $unit | grep -q '^<[0-7]>'"
 
 write_settings
-said >/tmp/said
-before=$(milliseconds)
-systemctl stop $unit
-took=$(($(milliseconds) - before))
-check "stops within two seconds" [ $took -lt 2000 ]
-check "says bye" last_is '{"type":"bye"'
+stops_with_bye "told to,"
 check "because of sigterm" has '"reason":"sigterm"'
 check "exit code 0" is "$(property Result) $(property ExecMainStatus)" "success 0"
 
@@ -135,10 +147,7 @@ fresh
 systemctl start --no-block $unit
 starting() { [ "$(property MainPID)" != 0 ]; }
 within 5 starting
-before=$(milliseconds)
-systemctl stop $unit
-took=$(($(milliseconds) - before))
-check "stopped while it loads, it stops within two seconds" [ $took -lt 2000 ]
+stops "while it loads"
 check "with a good end" is "$(property Result) $(property ExecMainStatus)" "success 0"
 
 fresh
