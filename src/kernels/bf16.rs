@@ -178,7 +178,7 @@ impl Bf16 {
         self.form().0
     }
 
-    /// What lengths of runs are best a multiple of: see [`Dot::RUN`].
+    /// What lengths of runs are best a multiple of: tiles take that much at a time.
     pub fn run_step(self) -> usize {
         self.form().1
     }

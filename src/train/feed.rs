@@ -50,7 +50,7 @@ pub struct FeedOptions {
     pub stages: Vec<Stage>,
     /// Mirror half of the pictures.
     pub flip: bool,
-    /// The share of pictures of which a [`Window`] is shown.
+    /// The share of pictures of which only a random window is shown.
     pub crop: f64,
     /// How much brighter or darker pictures become at the most, as a share; each colour a third as much by itself.
     pub light: f32,
