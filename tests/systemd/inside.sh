@@ -72,6 +72,8 @@ install_parts() {
 write_settings() {
     printf '%s\n' 'source = "synthetic"' 'fps = 5' 'size = "160x120"' 'scale = 32' 'proposals = 5' 'threads = 1' \
         'stats_every = "1s"' 'snapshot_dir = "/var/lib/edge-rcnn"' 'min_score = 0' "$@" >$settings
+    # On an emulated processor the network that the program carries takes longer for its first frame than the watchdog waits.
+    [ ! -e /parts/model ] || echo 'model = "/parts/model"' >>$settings
 }
 impatient() {
     mkdir -p /etc/systemd/system/$unit.d
