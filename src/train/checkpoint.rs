@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
-use tch::{Kind, Tensor, no_grad};
+use tch::{Device, Kind, Tensor, no_grad};
 
 use super::TrainError;
 use super::params::Params;
@@ -28,9 +28,9 @@ pub fn save(path: &Path, params: &Params, iteration: u64, fingerprint: u64) -> R
         (FINGERPRINT.to_owned(), Tensor::from_slice(&[fingerprint as i64])),
     ];
     for (name, p) in params.iter() {
-        tensors.push((name.to_owned(), p.value.detach()));
+        tensors.push((name.to_owned(), in_memory(&p.value)));
         if let Some(v) = &p.momentum {
-            tensors.push((format!("{VELOCITY}{name}"), v.detach()));
+            tensors.push((format!("{VELOCITY}{name}"), in_memory(v)));
         }
     }
     let part: PathBuf = path.with_extension("part");
@@ -40,6 +40,11 @@ pub fn save(path: &Path, params: &Params, iteration: u64, fingerprint: u64) -> R
     fs::rename(&part, path).map_err(io)
 }
 
+/// A checkpoint made on a GPU is read where there is none.
+fn in_memory(t: &Tensor) -> Tensor {
+    t.detach().to_device(Device::Cpu)
+}
+
 /// What a file of [`save`] holds, by name.
 struct Saved {
     tensors: BTreeMap<String, Tensor>,
@@ -47,6 +52,8 @@ struct Saved {
 }
 
 fn read(path: &Path) -> Result<Saved, TrainError> {
+    // libtorch's own words for a missing file are a page long.
+    File::open(path).map_err(|source| TrainError::Io { path: path.to_owned(), source })?;
     let loaded = Tensor::load_multi(path).map_err(|source| TrainError::Checkpoint { path: path.to_owned(), source })?;
     let tensors: BTreeMap<String, Tensor> = loaded.into_iter().collect();
     let iteration = number(&tensors, ITERATION)

@@ -9,20 +9,19 @@ use std::time::Instant;
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use tch::{Device, Tensor, no_grad};
+use tch::{Device, Kind, Tensor};
 
+use super::ahead::side_by_side;
 use super::feed::{self, FeedOptions, Sample};
+use super::lesson::{self, Constants};
 use super::methods::Measure;
 use super::net::{Mode, Net};
 use super::pass::Pass;
-use super::roi::{roi_pool_tensor, to_vec};
 use super::sgd::{Schedule, Sgd};
-use super::targets::{HeadSampling, HeadTargets, RpnSampling, head_targets, rpn_targets};
+use super::targets::{HeadSampling, HeadTargets, RpnSampling, RpnTargets};
 use super::{RunLog, TrainError, checkpoint, fingerprint, losses};
 use crate::boxes::{AnchorSpec, BBox};
 use crate::eval::Dataset;
-use crate::model::arch::FEATURE_STRIDE;
-use crate::proposals::{RpnParams, propose};
 
 /// Which losses a phase minimises.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,34 +109,23 @@ pub fn run(
     let mut log = RunLog::open(&phase.out.join("log.jsonl"), start)?;
     std::thread::scope(|scope| {
         let (from, to) = (start * phase.pictures, phase.iterations * phase.pictures);
-        let samples = feed::start(scope, data, &usable, &phase.feed, from, to);
+        let mut feeder = feed::start(scope, data, &usable, &phase.feed, from..to, net.params.device());
         let began = Instant::now();
         let mut sums = [0.0f64; 4];
         let (mut grad_norm, mut since) = (0.0f64, 0u64);
         for iter in start..phase.iterations {
             tch::manual_seed((phase.feed.seed ^ iter.wrapping_mul(0x9e37_79b9)) as i64);
             let pass = net.pass(Mode::Finetune);
-            let mut parts: [Vec<Tensor>; 4] = Default::default();
-            let mut heads = Vec::new();
-            for part in 0..phase.pictures {
-                let sample = match samples.recv() {
-                    Ok(sample) => sample?,
-                    Err(_) => return Err(TrainError::Config("the picture feeder ended early".into())),
-                };
-                let step = iter * phase.pictures + part;
-                let mut rng = ChaCha8Rng::seed_from_u64(phase.feed.seed.wrapping_mul(131) ^ step);
-                heads.extend(look(&pass, &sample, proposals, phase, &mut rng, &mut parts));
+            let batch = feeder.by_ref().take(phase.pictures as usize).collect::<Result<Vec<Sample>, TrainError>>()?;
+            if batch.len() < phase.pictures as usize {
+                return Err(TrainError::Config("the picture feeder ended early".into()));
             }
-            for (class, boxes) in head_losses(&pass, &heads) {
-                parts[2].push(class);
-                parts[3].push(boxes);
-            }
+            let losses = losses_of(&pass, &batch, proposals, phase, iter);
             drop(pass);
-            for (sum, losses) in sums.iter_mut().zip(&parts) {
-                *sum += losses.iter().map(|l| l.double_value(&[])).sum::<f64>() / phase.pictures as f64;
+            for (sum, part) in sums.iter_mut().zip(losses.sums()) {
+                *sum += part / phase.pictures as f64;
             }
-            // A picture too small for any anchor or RoI teaches nothing.
-            if let Some(total) = parts.into_iter().flatten().reduce(|a, b| a + b) {
+            if let Some(total) = losses.total() {
                 (total / phase.pictures as f64).backward();
             }
             let lr = phase.schedule.rate(iter, phase.iterations);
@@ -169,12 +157,6 @@ pub fn run(
     })
 }
 
-/// The sample as a channels-last tensor `[1, 3, h, w]`.
-pub fn input_tensor(sample: &Sample, device: Device) -> Tensor {
-    let planar = Tensor::from_slice(&sample.data).view([1, 3, sample.height as i64, sample.width as i64]);
-    planar.to_device(device).permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2])
-}
-
 /// RPN output in anchor order (row, column, anchor): `[n, per]` from `[1, per·A, h, w]`. Scores are grouped by kind
 /// (`kind_major`), deltas by anchor.
 fn by_anchor(map: &Tensor, per: i64, kind_major: bool) -> Tensor {
@@ -196,48 +178,90 @@ fn rows(of: &[[f32; 4]], device: Device) -> Tensor {
     Tensor::from_slice(of.as_flattened()).view([-1, 4]).to_device(device)
 }
 
-/// What trunk and RPN make of one picture: the RPN's losses (the first two of `parts`: classes and boxes) and the head's RoIs.
-fn look(
-    pass: &Pass<'_>,
-    sample: &Sample,
-    proposals: &Proposals,
-    phase: &Phase,
-    rng: &mut ChaCha8Rng,
-    parts: &mut [Vec<Tensor>; 4],
-) -> Option<ForHead> {
-    let net = pass.net();
-    let device = net.params.device();
-    let map = pass.trunk(&input_tensor(sample, device));
-    let live = phase.learn != Learn::Head || matches!(proposals, Proposals::Live);
-    let rpn = live.then(|| pass.rpn(&map));
+/// What trunk and RPN make of one picture, with gradients.
+struct Seen {
+    map: Tensor,
+    rpn: Option<(Tensor, Tensor)>,
+}
 
-    if let Some((scores, deltas)) = rpn.as_ref().filter(|_| phase.learn != Learn::Head) {
-        let size = map.size();
-        let anchors = phase.anchors.over_map(size[2] as usize, size[3] as usize);
-        let boxes: Vec<BBox> = sample.objects.iter().map(|o| o.0).collect();
-        let t = rpn_targets(&anchors, &boxes, sample.width as f32, sample.height as f32, &phase.rpn, rng);
-        if !t.anchors.is_empty() {
-            let sampled = by_anchor(scores, 2, true).index_select(0, &indices(&t.anchors, device));
-            let positive = by_anchor(deltas, 4, false).index_select(0, &indices(&t.anchors[..t.positives], device));
-            let (class, boxes) = losses::rpn_loss(&sampled, &positive, &rows(&t.deltas, device));
-            parts[0].push(class);
-            parts[1].push(boxes);
+impl Seen {
+    fn new(pass: &Pass<'_>, sample: &Sample, ask_rpn: bool) -> Self {
+        let map = pass.trunk(&sample.input);
+        let rpn = ask_rpn.then(|| pass.rpn(&map));
+        Self { map, rpn }
+    }
+
+    /// The same without gradients, for another thread.
+    fn constants(&self) -> Constants {
+        let rpn = self.rpn.as_ref().map(|(scores, deltas)| [scores.detach(), deltas.detach()]);
+        Constants { map: self.map.detach(), rpn }
+    }
+
+    /// The RPN's losses, classes and boxes.
+    fn rpn_losses(&self, t: &RpnTargets) -> Option<(Tensor, Tensor)> {
+        let (scores, deltas) = self.rpn.as_ref()?;
+        let device = scores.device();
+        let sampled = by_anchor(scores, 2, true).index_select(0, &indices(&t.anchors, device));
+        let positive = by_anchor(deltas, 4, false).index_select(0, &indices(&t.anchors[..t.positives], device));
+        Some(losses::rpn_loss(&sampled, &positive, &rows(&t.deltas, device)))
+    }
+}
+
+/// The losses of an iteration's pictures.
+#[derive(Default)]
+struct Losses {
+    /// RPN classes, RPN boxes, classes, boxes.
+    parts: [Vec<Tensor>; 4],
+}
+
+impl Losses {
+    fn rpn(&mut self, (class, boxes): (Tensor, Tensor)) {
+        self.parts[0].push(class);
+        self.parts[1].push(boxes);
+    }
+
+    fn head(&mut self, (class, boxes): (Tensor, Tensor)) {
+        self.parts[2].push(class);
+        self.parts[3].push(boxes);
+    }
+
+    /// The sum of each part.
+    fn sums(&self) -> [f64; 4] {
+        let sum = |part: &Vec<Tensor>| {
+            if part.is_empty() { 0.0 } else { Tensor::stack(part, 0).sum(Kind::Double).double_value(&[]) }
+        };
+        self.parts.each_ref().map(sum)
+    }
+
+    /// The sum of all; none if no picture teaches anything.
+    fn total(self) -> Option<Tensor> {
+        self.parts.into_iter().flatten().reduce(|a, b| a + b)
+    }
+}
+
+/// The losses of an iteration over these pictures, which are its `iter`-th.
+fn losses_of(pass: &Pass<'_>, samples: &[Sample], proposals: &Proposals, phase: &Phase, iter: u64) -> Losses {
+    let ask_rpn = phase.learn != Learn::Head || matches!(proposals, Proposals::Live);
+    let seen: Vec<Seen> = samples.iter().map(|sample| Seen::new(pass, sample, ask_rpn)).collect();
+    let tasks = samples.iter().zip(&seen).zip(iter * phase.pictures..);
+    let tasks = tasks.map(|((sample, seen), step)| (&sample.shown, seen.constants(), step)).collect();
+    let pool_size = pass.net().config.arch.pool_size;
+    let lessons = side_by_side(tasks, |(shown, constants, step)| {
+        let mut rng = ChaCha8Rng::seed_from_u64(phase.feed.seed.wrapping_mul(131) ^ step);
+        lesson::prepare(shown, &constants, proposals, phase, pool_size, &mut rng)
+    });
+    let mut losses = Losses::default();
+    let mut heads = Vec::new();
+    for (seen, lesson) in seen.iter().zip(lessons) {
+        if let Some(both) = lesson.rpn.and_then(|t| seen.rpn_losses(&t)) {
+            losses.rpn(both);
+        }
+        if let Some((targets, maxima)) = lesson.head {
+            heads.push(ForHead { pooled: maxima.gather(&seen.map), targets });
         }
     }
-    if phase.learn == Learn::Rpn {
-        return None;
-    }
-
-    let boxes: Vec<BBox> = match (proposals, &rpn) {
-        (Proposals::Stored(all), _) => stored(&all[sample.picture], sample),
-        (Proposals::Live, Some((scores, deltas))) => live_proposals(scores, deltas, sample, &phase.anchors),
-        (Proposals::Live, None) => Vec::new(), // Live proposals always come with RPN maps.
-    };
-    let targets = head_targets(&boxes, &sample.objects, &phase.head, rng);
-    (!targets.rois.is_empty()).then(|| {
-        let pooled = roi_pool_tensor(&map, &targets.rois, 1.0 / FEATURE_STRIDE as f32, net.config.arch.pool_size);
-        ForHead { pooled, targets }
-    })
+    head_losses(pass, &heads).into_iter().for_each(|both| losses.head(both));
+    losses
 }
 
 /// The head's losses of each picture, classes and boxes. The RoIs of all go through its layers together: the gradients of
@@ -258,33 +282,4 @@ fn head_losses(pass: &Pass<'_>, heads: &[ForHead]) -> Vec<(Tensor, Tensor)> {
         losses::head_loss(&scores, &indices(&t.classes, device), &deltas, &rows(&t.deltas, device))
     };
     heads.iter().map(of_picture).collect()
-}
-
-/// Stored boxes carried into the pixels of the network input.
-fn stored(boxes: &[BBox], sample: &Sample) -> Vec<BBox> {
-    let width = sample.width as f32 / sample.scale;
-    boxes
-        .iter()
-        .map(|b| if sample.flipped { b.flipped(width.round()) } else { *b })
-        .map(|b| b.scaled(sample.scale).clip(sample.width as f32, sample.height as f32))
-        .collect()
-}
-
-/// The proposals the RPN makes now, as constants, in pixels of the network input.
-pub fn live_proposals(scores: &Tensor, deltas: &Tensor, sample: &Sample, anchors: &AnchorSpec) -> Vec<BBox> {
-    no_grad(|| {
-        let size = scores.size();
-        let params = RpnParams { anchors: anchors.clone(), ..RpnParams::training() };
-        let found = propose(
-            &params,
-            &to_vec(scores),
-            &to_vec(deltas),
-            size[2] as usize,
-            size[3] as usize,
-            sample.height,
-            sample.width,
-            sample.scale,
-        );
-        found.into_iter().map(|p| p.bbox).collect()
-    })
 }

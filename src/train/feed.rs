@@ -1,12 +1,14 @@
-//! Pictures for detector training, prepared ahead of the trainer in a thread of their own.
+//! Pictures for detector training, prepared ahead of the trainer.
 
+use std::ops::Range;
 use std::thread::Scope;
 
-use crossbeam::channel::{self, Receiver};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use tch::{Device, Tensor};
 
 use super::TrainError;
+use super::ahead::{self, Ahead};
 use super::crop::Window;
 use super::order::Order;
 use crate::boxes::BBox;
@@ -17,12 +19,19 @@ use crate::model::MEAN_BGR;
 /// One training picture, or a window of it, scaled and perhaps mirrored.
 #[derive(Debug)]
 pub struct Sample {
+    /// Network input `[1, 3, h, w]`, BGR, in channels-last order.
+    pub input: Tensor,
+    /// What it shows.
+    pub shown: Shown,
+}
+
+/// What a network input shows.
+#[derive(Debug)]
+pub struct Shown {
     /// Index of the picture in the data set.
     pub picture: usize,
     /// True if it was mirrored.
     pub flipped: bool,
-    /// Network input, planar BGR.
-    pub data: Vec<f32>,
     /// Rows of the input.
     pub height: usize,
     /// Columns of the input.
@@ -72,7 +81,7 @@ pub fn usable(data: &Dataset) -> Vec<usize> {
 }
 
 /// Loads the sample of one step.
-fn load(data: &Dataset, index: usize, options: &FeedOptions, step: u64) -> Result<Sample, TrainError> {
+fn load(data: &Dataset, index: usize, options: &FeedOptions, step: u64, device: Device) -> Result<Sample, TrainError> {
     let mut rng = ChaCha8Rng::seed_from_u64(options.seed.rotate_left(32) ^ step);
     let record = &data.images[index];
     let mut picture = Picture::open(&record.path).map_err(|e| TrainError::Config(e.to_string()))?;
@@ -106,8 +115,24 @@ fn load(data: &Dataset, index: usize, options: &FeedOptions, step: u64) -> Resul
         let shown = if flipped { bbox.flipped(picture.width as f32) } else { *bbox };
         *bbox = shown.scaled(scale);
     }
-    let (height, width) = (blob.height, blob.width);
-    Ok(Sample { picture: index, flipped, data: blob.data, height, width, scale, objects })
+    let shown = Shown { picture: index, flipped, height: blob.height, width: blob.width, scale, objects };
+    Ok(Sample { input: input(&blob, device), shown })
+}
+
+/// On a GPU, sides grow to a multiple of this by pixels of the mean: cuDNN plans each layer anew for each size of input, which
+/// takes longer than the layers themselves if hardly two pictures have the same.
+const GPU_SIDES: i64 = 64;
+
+fn input(blob: &Blob, device: Device) -> Tensor {
+    let (height, width) = (blob.height as i64, blob.width as i64);
+    let planar = Tensor::from_slice(&blob.data).view([1, 3, height, width]).to_device(device);
+    let planar = if device.is_cuda() {
+        let missing = |side: i64| (GPU_SIDES - side % GPU_SIDES) % GPU_SIDES;
+        planar.constant_pad_nd([0, missing(width), 0, missing(height)])
+    } else {
+        planar
+    };
+    planar.permute([0, 2, 3, 1]).contiguous().permute([0, 3, 1, 2])
 }
 
 /// Multiplies the three planes of a network input, blue, green and red without their means, as if there were other light.
@@ -120,27 +145,21 @@ fn relight(planes: &mut [f32], most: f32, rng: &mut ChaCha8Rng) {
     }
 }
 
-/// Starts the feeder; samples of steps `from..to` arrive in order.
+/// Starts the feeder; the samples of these steps arrive in order, on the device.
 pub fn start<'scope, 'env>(
     scope: &'scope Scope<'scope, 'env>,
     data: &'env Dataset,
     usable: &'env [usize],
     options: &'env FeedOptions,
-    from: u64,
-    to: u64,
-) -> Receiver<Result<Sample, TrainError>> {
-    let (tx, rx) = channel::bounded(4);
-    scope.spawn(move || {
-        let mut order = Order::new(usable.len(), options.seed);
-        for step in from..to {
-            let n = usable.len() as u64;
-            let index = usable[order.at(step / n, (step % n) as usize)];
-            if tx.send(load(data, index, options, step)).is_err() {
-                return; // The trainer stopped with an error.
-            }
-        }
-    });
-    rx
+    steps: Range<u64>,
+    device: Device,
+) -> Ahead<Result<Sample, TrainError>> {
+    let n = usable.len() as u64;
+    let order = || Order::new(usable.len(), options.seed);
+    ahead::start(scope, steps, order, move |order, step| {
+        let index = usable[order.at(step / n, (step % n) as usize)];
+        load(data, index, options, step, device)
+    })
 }
 
 #[cfg(test)]

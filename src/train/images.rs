@@ -12,6 +12,7 @@ use image::imageops::FilterType;
 use rand::{Rng, RngExt};
 
 use super::TrainError;
+use super::ahead::side_by_side;
 
 /// Larger pictures are shrunk to this shorter side when they are loaded.
 pub const KEEP_SHORT_SIDE: u32 = 160;
@@ -84,8 +85,8 @@ impl ClassFolders {
         }
         let index: BTreeMap<&str, usize> = classes.iter().enumerate().map(|(i, c)| (c.as_str(), i)).collect();
         let files: Vec<_> = files.into_iter().collect();
-        let decode_one = |((class, name), bytes): &((String, String), Vec<u8>)| {
-            let decoded = image::load_from_memory(bytes).map_err(|e| {
+        let decode_one = |((class, name), bytes): ((String, String), Vec<u8>)| {
+            let decoded = image::load_from_memory(&bytes).map_err(|e| {
                 TrainError::Config(format!("{}: {class}/{name}: cannot be decoded: {e}", path.display()))
             })?;
             let short = decoded.width().min(decoded.height());
@@ -100,17 +101,7 @@ impl ClassFolders {
             let (width, height) = (rgb.width() as usize, rgb.height() as usize);
             Ok(Sample { width, height, rgb: rgb.into_raw(), class: index[class.as_str()] })
         };
-        let halves = files.split_at(files.len() / 2);
-        let samples: Result<Vec<Sample>, TrainError> = std::thread::scope(|scope| {
-            let first = scope.spawn(|| halves.0.iter().map(decode_one).collect::<Result<Vec<_>, TrainError>>());
-            let second: Result<Vec<Sample>, TrainError> = halves.1.iter().map(decode_one).collect();
-            let mut all = match first.join() {
-                Ok(r) => r?,
-                Err(panic) => std::panic::resume_unwind(panic),
-            };
-            all.extend(second?);
-            Ok(all)
-        });
+        let samples: Result<Vec<Sample>, TrainError> = side_by_side(files, decode_one).into_iter().collect();
         Ok(Self { samples: samples?, classes })
     }
 }

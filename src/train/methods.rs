@@ -9,8 +9,9 @@ use std::path::Path;
 use tch::{Tensor, no_grad};
 
 use super::TrainError;
-use super::detect::{self, Learn, Phase, Proposals, live_proposals};
+use super::detect::{self, Learn, Phase, Proposals};
 use super::feed::{self, FeedOptions, Stage};
+use super::lesson::live_proposals;
 use super::net::{Mode, Net};
 use crate::boxes::BBox;
 use crate::eval::{Dataset, ImageRecord};
@@ -100,16 +101,16 @@ fn propose_all(net: &Net, data: &Dataset, phase: &Phase) -> Result<Vec<Vec<BBox>
     let all: Vec<usize> = (0..data.images.len()).collect();
     let mut out = vec![Vec::new(); data.images.len()];
     std::thread::scope(|scope| {
-        let samples = feed::start(scope, data, &all, &options, 0, all.len() as u64);
+        let samples = feed::start(scope, data, &all, &options, 0..all.len() as u64, net.params.device());
         let pass = net.pass(Mode::Eval);
         for sample in samples {
             let sample = sample?;
             let boxes = no_grad(|| {
-                let map: Tensor = pass.trunk(&detect::input_tensor(&sample, net.params.device()));
+                let map: Tensor = pass.trunk(&sample.input);
                 let (scores, deltas) = pass.rpn(&map);
-                live_proposals(&scores, &deltas, &sample, &phase.anchors)
+                live_proposals(&scores, &deltas, &sample.shown, &phase.anchors)
             });
-            out[sample.picture] = boxes.iter().map(|b| b.scaled(1.0 / sample.scale)).collect();
+            out[sample.shown.picture] = boxes.iter().map(|b| b.scaled(1.0 / sample.shown.scale)).collect();
         }
         Ok(out)
     })

@@ -8,6 +8,7 @@
 //!
 //! Everything random is derived from (seed, iteration): a resumed run repeats the uninterrupted one.
 
+mod ahead;
 pub mod average;
 mod batch_norm;
 pub mod checkpoint;
@@ -17,6 +18,7 @@ pub mod detect;
 pub mod export;
 pub mod feed;
 pub mod images;
+mod lesson;
 pub mod losses;
 pub mod measure;
 pub mod methods;

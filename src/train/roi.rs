@@ -8,41 +8,51 @@ use tch::{Device, Kind, Tensor};
 use crate::boxes::BBox;
 use crate::head::{MapView, roi_pool};
 
-/// Pools RoIs (pixels of the network input) from the map `[1, C, h, w]` to `[n, C·P·P]`, f32.
-pub fn roi_pool_tensor(map: &Tensor, rois: &[BBox], spatial_scale: f32, pool_size: usize) -> Tensor {
-    let size = map.size();
-    let (channels, rows, cols) = (size[1] as usize, size[2] as usize, size[3] as usize);
-    let flat = map.to_kind(Kind::Float).contiguous().view([channels as i64, -1]);
-    let values = to_vec(&flat);
-    let (mut out, mut argmax) = (Vec::new(), Vec::new());
-    let view = MapView { data: &values, channels, rows, cols };
-    roi_pool(view, rois, spatial_scale, pool_size, &mut out, Some(&mut argmax));
+/// Which cell of the map is the largest of each bin.
+#[derive(Debug)]
+pub struct Maxima {
+    /// `[C, n·P·P]`; one past the last cell for a bin without cells.
+    cells: Tensor,
+    rois: i64,
+}
 
-    // Gather along the cells of each channel: indices as channel × (roi, bin). Empty bins point past the end, at a
-    // column of zeros.
-    let bins = pool_size * pool_size;
-    let per_channel = rois.len() * bins;
-    let nothing = (rows * cols) as i64;
-    let mut index = vec![nothing; channels * per_channel];
-    for (n, roi) in argmax.chunks_exact(channels * bins).enumerate() {
-        for (c, winners) in roi.chunks_exact(bins).enumerate() {
-            let row = &mut index[c * per_channel + n * bins..][..bins];
-            for (slot, &cell) in row.iter_mut().zip(winners) {
-                if cell >= 0 {
-                    *slot = i64::from(cell);
+impl Maxima {
+    /// Of RoIs in pixels of the network input, for a map on this device.
+    pub fn find(map: MapView<'_>, rois: &[BBox], spatial_scale: f32, pool_size: usize, device: Device) -> Self {
+        let (mut out, mut argmax) = (Vec::new(), Vec::new());
+        roi_pool(map, rois, spatial_scale, pool_size, &mut out, Some(&mut argmax));
+        let bins = pool_size * pool_size;
+        let per_channel = rois.len() * bins;
+        let mut cells = vec![(map.rows * map.cols) as i32; map.channels * per_channel];
+        for (n, roi) in argmax.chunks_exact(map.channels * bins).enumerate() {
+            for (c, winners) in roi.chunks_exact(bins).enumerate() {
+                let row = &mut cells[c * per_channel + n * bins..][..bins];
+                for (slot, &cell) in row.iter_mut().zip(winners) {
+                    if cell >= 0 {
+                        *slot = cell;
+                    }
                 }
             }
         }
+        // They travel to a GPU as half as many bytes as `gather` wants.
+        let cells = Tensor::from_slice(&cells).to_device(device).to_kind(Kind::Int64);
+        Self { cells: cells.view([map.channels as i64, per_channel as i64]), rois: rois.len() as i64 }
     }
-    let index = Tensor::from_slice(&index).view([channels as i64, per_channel as i64]).to_device(map.device());
-    let padded = flat.constant_pad_nd([0, 1]);
-    let (n, c, b) = (rois.len() as i64, channels as i64, bins as i64);
-    padded.gather(1, &index, false).view([c, n, b]).permute([1, 0, 2]).contiguous().view([n, c * b])
+
+    /// The numbers there, from the map `[1, C, h, w]` to `[n, C·P·P]`, f32. Their gradients go back to these cells alone.
+    pub fn gather(&self, map: &Tensor) -> Tensor {
+        let channels = map.size()[1];
+        // Bins without cells point at a column of zeros past the end.
+        let padded = map.to_kind(Kind::Float).contiguous().view([channels, -1]).constant_pad_nd([0, 1]);
+        let pooled = padded.gather(1, &self.cells, false).view([channels, self.rois, -1]);
+        pooled.permute([1, 0, 2]).contiguous().view([self.rois, -1])
+    }
 }
 
 /// The elements of a tensor as f32, in row-major order.
 pub fn to_vec(t: &Tensor) -> Vec<f32> {
-    let t = t.detach().to_device(Device::Cpu).to_kind(Kind::Float).contiguous();
+    // Converted and put in order where it lies.
+    let t = t.detach().to_kind(Kind::Float).contiguous().to_device(Device::Cpu);
     let mut out = vec![0f32; t.numel()];
     t.copy_data(&mut out, t.numel());
     out
@@ -62,13 +72,18 @@ mod tests {
             BBox::new(90.0, 60.0, 200.0, 300.0), // partly outside: empty bins
         ];
         let weight = Tensor::randn([3, 2 * 9], (Kind::Float, Device::Cpu));
-        let loss = |m: &Tensor| (roi_pool_tensor(m, &rois, 1.0 / 16.0, 3) * &weight).sum(Kind::Float);
+        let pooled = |m: &Tensor| {
+            let values = to_vec(m);
+            let view = MapView { data: &values, channels: 2, rows: 5, cols: 7 };
+            Maxima::find(view, &rois, 1.0 / 16.0, 3, Device::Cpu).gather(m)
+        };
+        let loss = |m: &Tensor| (pooled(m) * &weight).sum(Kind::Float);
 
         let mut direct = Vec::new();
         let values = to_vec(&map);
         let view = MapView { data: &values, channels: 2, rows: 5, cols: 7 };
         roi_pool(view, &rois, 1.0 / 16.0, 3, &mut direct, None);
-        assert_eq!(to_vec(&roi_pool_tensor(&map, &rois, 1.0 / 16.0, 3)), direct);
+        assert_eq!(to_vec(&pooled(&map)), direct);
 
         let x = map.copy().set_requires_grad(true);
         loss(&x).backward();

@@ -30,14 +30,15 @@ impl Sgd {
             let mut norm = 0.0;
             let mut scale = 1.0;
             if self.clip_norm > 0.0 {
-                let sum: f64 = params
+                let norms: Vec<Tensor> = params
                     .iter()
                     .filter(|(_, p)| p.role != Role::Buffer)
                     .map(|(_, p)| p.value.grad())
                     .filter(Tensor::defined)
-                    .map(|g| g.norm().double_value(&[]).powi(2))
-                    .sum();
-                norm = sum.sqrt();
+                    .map(|g| g.norm())
+                    .collect();
+                // One number travels from the device, not one for each tensor.
+                norm = if norms.is_empty() { 0.0 } else { Tensor::stack(&norms, 0).norm().double_value(&[]) };
                 if norm > self.clip_norm {
                     scale = self.clip_norm / norm;
                 }
