@@ -129,7 +129,7 @@ impl Detector {
         self.rois.extend(self.proposals.iter().take(self.max_rois).map(|p| p.bbox));
         times.proposals = watch.lap();
 
-        self.network.pool(&self.rois);
+        self.network.pool(&self.rois)?;
         times.roi_pool = watch.lap();
 
         self.network.head(&mut self.output)?;
@@ -145,7 +145,7 @@ impl Detector {
 
     /// The last picture again, from its pooled RoIs on, with another head of real numbers, which takes them cell by cell
     /// ([`pool_size`](Self::pool_size)): its detections, and the milliseconds that the head took. To compare heads, for which
-    /// everything before them is the same. A model in 8 bits has nothing to compare.
+    /// everything before them is the same. A model in 8 bits, or on a GPU, has nothing to compare.
     pub fn again_with(&mut self, head: &mut Head, picture: &Picture) -> Result<(Vec<Detection>, f64), DetectorError> {
         let size = PictureSize { width: picture.width, height: picture.height };
         let (output, pooled, rois) = (&mut self.output, self.network.pooled().unwrap_or_default(), &self.rois);
@@ -163,13 +163,13 @@ impl Detector {
         let team = self.team.clone();
         team.install(|| {
             self.input = self.network.preprocess(picture, self.scaling, self.mean_bgr);
-            Ok(self.network.layer_times()?)
+            self.network.layer_times()
         })
     }
 
     /// What the innermost loop of the trunk's kernels reaches at most on the detector's threads, measured for so long:
-    /// multiplications and additions a second.
-    pub fn peak(&self, time: Duration) -> f64 {
+    /// multiplications and additions a second. On a GPU what a product of large matrices reaches.
+    pub fn peak(&self, time: Duration) -> Result<f64, DetectorError> {
         self.team.install(|| self.network.peak(time))
     }
 
@@ -179,7 +179,7 @@ impl Detector {
     }
 
     /// Prepares for pictures of this size, so that the first one does not pay for it.
-    pub fn warm_up(&self, width: usize, height: usize) -> Result<(), DetectorError> {
+    pub fn warm_up(&mut self, width: usize, height: usize) -> Result<(), DetectorError> {
         let (columns, rows) = self.scaling.input_size(width, height);
         if rows >= FEATURE_STRIDE && columns >= FEATURE_STRIDE {
             self.network.warm_up(rows, columns)?;
@@ -204,9 +204,14 @@ impl Detector {
 
     /// What the trunk is computed with, for logs: one of [`Kernels::NAMES`](crate::kernels::Kernels::NAMES),
     /// `int8-` and one of [`Dot::NAMES`](crate::kernels::int8::Dot::NAMES), `bf16-avx512`, `bf16-amx` or `bf16-neon`,
-    /// or `tract`.
+    /// `tract`, or on a GPU `cuda` or `cuda-tf32`.
     pub fn kernels(&self) -> &'static str {
         self.network.kernels()
+    }
+
+    /// The GPU that computes trunk and head, by its maker's name.
+    pub fn gpu(&self) -> Option<&str> {
+        self.network.gpu()
     }
 
     /// How large the network input is made.

@@ -3,6 +3,8 @@
 pub mod boxes;
 pub mod calibrate;
 pub mod clock;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 pub mod detector;
 pub mod eval;
 pub mod frame;

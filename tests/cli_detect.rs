@@ -307,6 +307,12 @@ fn kernels_can_be_chosen_all_find_the_same_and_those_not_there_are_named() {
             assert!((a.score - b.score).abs() < 2e-4 && a.class_id == b.class_id, "{name}: {a:?}, tract: {b:?}");
         }
     }
+    #[cfg(not(feature = "cuda"))]
+    {
+        let without = with("cuda");
+        assert_eq!(code(&without), 2);
+        assert!(said(&without).contains("--kernels cuda: this program was built without GPUs"), "{}", said(&without));
+    }
     let wrong = with("quantum");
     assert_eq!(code(&wrong), 2);
     assert!(said(&wrong).contains("--kernels quantum: must be auto, tract, scalar"), "{}", said(&wrong));

@@ -63,7 +63,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
     log::info!("{} frames of {}×{} on {} kernels", args.frames, args.size.0, args.size.1, detector.kernels());
     let frames = frames(&mut detector, &picture, args.frames as usize)?;
 
-    let peak = detector.peak(PEAK);
+    let peak = detector.peak(PEAK).map_err(model::detector_failure)?;
     let layers = layers(&mut detector, &picture, &summary)?;
     let layers = layers.into_iter().map(|layer| layer.timed(peak / 1e9)).collect();
     let speeds = speeds(&frames, &summary, peak / 1e9);
@@ -81,6 +81,7 @@ pub fn run(args: Args) -> Result<(), Failure> {
         cpu: machine::cpu(),
         threads,
         kernels: detector.kernels(),
+        gpu: detector.gpu().map(String::from),
         model: bundle.manifest.name.clone(),
         sha256: summary.sha256,
         input: frames[0].input.into(),

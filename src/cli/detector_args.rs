@@ -34,12 +34,13 @@ pub struct DetectorArgs {
     #[arg(long)]
     pin: bool,
     /// What to compute with: auto (the best this processor has), scalar, avx2, avx512, neon, in 8 bits also avx-vnni, vnni, amx,
-    /// neon-dot, or tract (the graph engine's own, on one thread, for the trunk) [default: auto]
+    /// neon-dot, tract (the graph engine's own, on one thread, for the trunk), or in builds for GPUs cuda (cuda:1 for the
+    /// second one) [default: auto]
     #[arg(long, value_name = "NAME")]
     kernels: Option<String>,
     /// What to compute in: integers (int8, of a model in 8 bits: the same bits on every processor), real numbers (f32), those
-    /// rounded to 8 significant bits (bf16, on processors that have it), or, of a model in 8 bits, whatever is faster here
-    /// (auto)
+    /// rounded to 8 significant bits (bf16, on processors that have it) or to 11 (tf32, on GPUs), or, of a model in 8 bits,
+    /// whatever is faster here (auto)
     #[arg(long, value_name = "KIND", value_enum, default_value_t = Computed::Auto)]
     precision: Computed,
 }
@@ -51,6 +52,8 @@ enum Computed {
     Int8,
     F32,
     Bf16,
+    #[cfg(feature = "cuda")]
+    Tf32,
 }
 
 impl From<Computed> for Precision {
@@ -60,6 +63,8 @@ impl From<Computed> for Precision {
             Computed::Int8 => Self::Int8,
             Computed::F32 => Self::F32,
             Computed::Bf16 => Self::Bf16,
+            #[cfg(feature = "cuda")]
+            Computed::Tf32 => Self::Tf32,
         }
     }
 }

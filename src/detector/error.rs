@@ -15,6 +15,10 @@ pub enum DetectorError {
     /// The head.
     #[error(transparent)]
     Head(#[from] HeadError),
+    /// The GPU.
+    #[cfg(feature = "cuda")]
+    #[error(transparent)]
+    Cuda(#[from] crate::cuda::CudaError),
     /// The proposals.
     #[error(transparent)]
     Proposals(#[from] ProposalError),

@@ -3,15 +3,15 @@
 //! What stands between the stages is different in the two, and so are the stages: a picture becomes planes of f32 or bytes,
 //! RoIs are pooled from f32 or from bytes.
 
-use super::{DetectorError, choice::Choice};
+use super::{DetectorError, Precision, choice::Choice};
 use crate::{
     boxes::BBox,
     frame::{Blob, Picture, Pixels, Preprocessor, Scaling, Steps},
-    head::{Head, HeadError, HeadOutput, MapView, QuantHead, RoiPooler, pool_cells},
+    head::{Head, HeadOutput, MapView, QuantHead, RoiPooler, pool_cells},
     kernels::{Bf16, CellMap, Kernels, Rectangles, Team, int8::Dot, peak_flops, peak_ops},
     model::{Bundle, BundleError, arch::FEATURE_STRIDE},
     proposals::RpnMaps,
-    trunk::{LayerTime, Maps, QuantMaps, QuantTrunk, Trunk, TrunkError},
+    trunk::{LayerTime, Maps, QuantMaps, QuantTrunk, Trunk},
 };
 use std::time::Duration;
 
@@ -36,6 +36,9 @@ enum Numbers {
         pooler: RoiPooler,
         pooled: Vec<f32>,
     },
+    /// On a GPU.
+    #[cfg(feature = "cuda")]
+    Gpu { gpu: Box<crate::cuda::Gpu>, blob: Blob },
     /// In integers.
     Quantized {
         trunk: Box<QuantTrunk>,
@@ -58,17 +61,19 @@ pub(super) struct InputSize {
 
 impl Network {
     /// The network of a bundle; weights are packed on `team`. A trunk in 8 bits is never left to the graph engine.
-    pub fn new(bundle: &Bundle, team: &Team, choice: Choice, bf16: Option<Bf16>) -> Result<Self, DetectorError> {
+    pub fn new(bundle: &Bundle, team: &Team, choice: Choice, precision: Precision) -> Result<Self, DetectorError> {
         let (network, rest) = (bundle.network()?, choice.real.unwrap_or(Kernels::best()));
-        let numbers = team.install(|| Numbers::new(bundle, team, choice, bf16))?;
+        let numbers = team.install(|| Numbers::new(bundle, team, choice, precision))?;
         let preprocessor = Preprocessor::new(rest);
         Ok(Self { numbers, preprocessor, kernels: rest, pool_size: network.pool_size, rois: 0 })
     }
 
     /// Prepares for one size of input.
-    pub fn warm_up(&self, rows: usize, cols: usize) -> Result<(), TrunkError> {
-        match &self.numbers {
-            Numbers::Real { trunk, .. } => trunk.warm_up(rows, cols),
+    pub fn warm_up(&mut self, rows: usize, cols: usize) -> Result<(), DetectorError> {
+        match &mut self.numbers {
+            Numbers::Real { trunk, .. } => Ok(trunk.warm_up(rows, cols)?),
+            #[cfg(feature = "cuda")]
+            Numbers::Gpu { gpu, .. } => Ok(gpu.warm_up(rows, cols)?),
             // Integer kernels are ready for any size.
             Numbers::Quantized { .. } => Ok(()),
         }
@@ -78,6 +83,11 @@ impl Network {
     pub fn preprocess(&mut self, picture: &Picture, scaling: Scaling, mean_bgr: [f32; 3]) -> InputSize {
         match &mut self.numbers {
             Numbers::Real { blob, .. } => {
+                self.preprocessor.planes(picture, scaling, mean_bgr, blob);
+                InputSize { height: blob.height, width: blob.width, scale: blob.scale }
+            }
+            #[cfg(feature = "cuda")]
+            Numbers::Gpu { blob, .. } => {
                 self.preprocessor.planes(picture, scaling, mean_bgr, blob);
                 InputSize { height: blob.height, width: blob.width, scale: blob.scale }
             }
@@ -91,27 +101,33 @@ impl Network {
     }
 
     /// Input to maps.
-    pub fn trunk(&mut self) -> Result<(), TrunkError> {
+    pub fn trunk(&mut self) -> Result<(), DetectorError> {
         match &mut self.numbers {
             Numbers::Real { trunk, blob, maps, .. } => trunk.run_into(blob, maps)?,
+            #[cfg(feature = "cuda")]
+            Numbers::Gpu { gpu, blob } => gpu.trunk(&blob.data, blob.height, blob.width)?,
             Numbers::Quantized { trunk, pixels, .. } => drop(trunk.run_pixels(pixels)?),
         }
         Ok(())
     }
 
     /// Input to maps, with a look at the clock around each layer.
-    pub fn layer_times(&mut self) -> Result<Vec<LayerTime>, TrunkError> {
+    pub fn layer_times(&mut self) -> Result<Vec<LayerTime>, DetectorError> {
         match &mut self.numbers {
-            Numbers::Real { trunk, blob, .. } => trunk.layer_times(blob),
-            Numbers::Quantized { trunk, pixels, .. } => trunk.layer_times(pixels),
+            Numbers::Real { trunk, blob, .. } => Ok(trunk.layer_times(blob)?),
+            #[cfg(feature = "cuda")]
+            Numbers::Gpu { gpu, blob } => Ok(gpu.layer_times(&blob.data, blob.height, blob.width)?),
+            Numbers::Quantized { trunk, pixels, .. } => Ok(trunk.layer_times(pixels)?),
         }
     }
 
     /// What its innermost loop reaches at most on the current team.
-    pub fn peak(&self, time: Duration) -> f64 {
+    pub fn peak(&self, time: Duration) -> Result<f64, DetectorError> {
         match &self.numbers {
-            Numbers::Real { bf16, .. } => peak_flops(self.kernels, *bf16, time),
-            Numbers::Quantized { dot, .. } => peak_ops(*dot, time),
+            Numbers::Real { bf16, .. } => Ok(peak_flops(self.kernels, *bf16, time)),
+            #[cfg(feature = "cuda")]
+            Numbers::Gpu { gpu, .. } => Ok(gpu.peak(time)?),
+            Numbers::Quantized { dot, .. } => Ok(peak_ops(*dot, time)),
         }
     }
 
@@ -122,6 +138,8 @@ impl Network {
                 let (scores, deltas) = maps.rpn.as_ref()?;
                 (maps.rows, maps.cols, (&scores[..], &deltas[..]))
             }
+            #[cfg(feature = "cuda")]
+            Numbers::Gpu { gpu, .. } => return gpu.rpn(),
             Numbers::Quantized { trunk, .. } => {
                 let QuantMaps { rows, cols, rpn, .. } = trunk.maps();
                 (rows, cols, rpn?)
@@ -131,7 +149,7 @@ impl Network {
     }
 
     /// Pools the RoIs.
-    pub fn pool(&mut self, rois: &[BBox]) {
+    pub fn pool(&mut self, rois: &[BBox]) -> Result<(), DetectorError> {
         let (side, scale) = (self.pool_size, 1.0 / FEATURE_STRIDE as f32);
         self.rois = rois.len();
         match &mut self.numbers {
@@ -139,6 +157,8 @@ impl Network {
                 let map = MapView { data: &maps.conv5, channels: maps.channels, rows: maps.rows, cols: maps.cols };
                 pooler.pool_cells(map, rois, scale, side, pooled);
             }
+            #[cfg(feature = "cuda")]
+            Numbers::Gpu { gpu, .. } => gpu.pool(rois)?,
             Numbers::Quantized { trunk, head, rectangles, pooled, .. } => {
                 let QuantMaps { rows, cols, channels, conv5: data, .. } = trunk.maps();
                 let step = head.step();
@@ -149,20 +169,25 @@ impl Network {
                 pool_cells(self.kernels, rectangles, map, rois, scale, side, special, pooled, step);
             }
         }
+        Ok(())
     }
 
     /// Pooled RoIs to scores and deltas.
-    pub fn head(&mut self, out: &mut HeadOutput) -> Result<(), HeadError> {
+    pub fn head(&mut self, out: &mut HeadOutput) -> Result<(), DetectorError> {
         match &mut self.numbers {
-            Numbers::Real { head, pooled, .. } => head.run_into(pooled, self.rois, out),
-            Numbers::Quantized { head, pooled, .. } => head.run_bytes(pooled, self.rois, out),
+            Numbers::Real { head, pooled, .. } => Ok(head.run_into(pooled, self.rois, out)?),
+            #[cfg(feature = "cuda")]
+            Numbers::Gpu { gpu, .. } => Ok(gpu.head(out)?),
+            Numbers::Quantized { head, pooled, .. } => Ok(head.run_bytes(pooled, self.rois, out)?),
         }
     }
 
-    /// The last pooled RoIs, if they are real numbers.
+    /// The last pooled RoIs, if they are real numbers and here.
     pub fn pooled(&self) -> Option<&[f32]> {
         match &self.numbers {
             Numbers::Real { pooled, .. } => Some(pooled),
+            #[cfg(feature = "cuda")]
+            Numbers::Gpu { .. } => None,
             Numbers::Quantized { .. } => None,
         }
     }
@@ -176,14 +201,31 @@ impl Network {
     pub fn kernels(&self) -> &'static str {
         match &self.numbers {
             Numbers::Real { trunk, .. } => trunk.kernels(),
+            #[cfg(feature = "cuda")]
+            Numbers::Gpu { gpu, .. } => gpu.kernels(),
             Numbers::Quantized { dot, .. } => int8_name(*dot),
+        }
+    }
+
+    /// The GPU it is computed on.
+    pub fn gpu(&self) -> Option<&str> {
+        match &self.numbers {
+            #[cfg(feature = "cuda")]
+            Numbers::Gpu { gpu, .. } => Some(gpu.name()),
+            Numbers::Real { .. } | Numbers::Quantized { .. } => None,
         }
     }
 }
 
 impl Numbers {
-    fn new(bundle: &Bundle, team: &Team, choice: Choice, bf16: Option<Bf16>) -> Result<Self, DetectorError> {
+    fn new(bundle: &Bundle, team: &Team, choice: Choice, precision: Precision) -> Result<Self, DetectorError> {
+        #[cfg(feature = "cuda")]
+        if let Some(number) = choice.gpu {
+            let gpu = Box::new(crate::cuda::Gpu::new(bundle, number, precision == Precision::Tf32)?);
+            return Ok(Self::Gpu { gpu, blob: Blob::default() });
+        }
         let (network, rest) = (bundle.network()?, choice.real.unwrap_or(Kernels::best()));
+        let bf16 = precision.bf16()?;
         let Some(quantized) = bundle.quantized()? else {
             let trunk = Box::new(Trunk::with_precision(bundle, team, choice.real, bf16)?);
             let head = Box::new(Head::with_precision(bundle.head_weights()?, rest, network.pool_size, bf16)?);

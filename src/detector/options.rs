@@ -39,7 +39,8 @@ pub struct DetectorOptions {
     pub pin: bool,
     /// What is computed with: one of [`Kernels::NAMES`](crate::kernels::Kernels::NAMES), or, of a model in 8 bits, one of
     /// [`Dot::NAMES`](crate::kernels::int8::Dot::NAMES); `tract` for the engine's own kernels in the trunk,
-    /// on one thread; or `auto`, which is what absent means: the best this processor has.
+    /// on one thread; `cuda` or `cuda:1` for a GPU (feature `cuda`); or `auto`, which is what absent means: the best this
+    /// processor has.
     pub kernels: Option<String>,
     /// What the model is computed in.
     pub precision: Precision,
@@ -71,13 +72,12 @@ impl Detector {
         require(threads <= MAX_THREADS, "threads", threads, "must be at most 1024")?;
         let choice = Choice::named(options.kernels.as_deref().unwrap_or("auto"))?;
         let bundle = options.precision.apply(bundle, choice)?;
-        let bf16 = options.precision.bf16()?;
         let team = if options.pin { Team::pinned(threads) } else { Team::new(threads) };
         let team = team.map_err(|e| DetectorError::Threads { threads, reason: e.to_string() })?;
         Ok(Self {
             scaling,
             mean_bgr: bundle.manifest.input.mean_bgr,
-            network: Network::new(&bundle, &team, choice, bf16)?,
+            network: Network::new(&bundle, &team, choice, options.precision)?,
             source,
             max_rois: usize::MAX,
             post,

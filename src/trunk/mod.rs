@@ -244,7 +244,7 @@ fn read(onnx: &[u8], kernels: Option<Kernels>, bf16: Option<Bf16>) -> TractResul
 }
 
 /// Three planes of `height`×`width` in the corner of planes of `rows`×`cols` zeros.
-fn pad(data: &[f32], height: usize, width: usize, rows: usize, cols: usize) -> Vec<f32> {
+pub(crate) fn pad(data: &[f32], height: usize, width: usize, rows: usize, cols: usize) -> Vec<f32> {
     let mut padded = vec![0.0; 3 * rows * cols];
     for (i, row) in data.chunks_exact(width).enumerate() {
         let at = (i / height * rows + i % height) * cols;

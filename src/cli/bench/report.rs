@@ -16,6 +16,8 @@ pub struct Report {
     pub cpu: String,
     pub threads: usize,
     pub kernels: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gpu: Option<String>,
     pub model: String,
     pub sha256: String,
     /// Rows and columns of the network input.
@@ -128,6 +130,9 @@ impl Report {
     pub fn describe(&self) -> Result<String, std::fmt::Error> {
         let mut t = String::new();
         writeln!(t, "processor     {}", self.cpu)?;
+        if let Some(gpu) = &self.gpu {
+            writeln!(t, "GPU           {gpu}")?;
+        }
         writeln!(t, "program       {} {}", self.version, self.commit.as_deref().unwrap_or("(commit unknown)"))?;
         writeln!(t, "model         {}, sha256 {}", self.model, self.sha256)?;
         let [rows, cols] = self.input;
