@@ -63,8 +63,11 @@ impl Pulse {
 #[derive(Debug)]
 pub(super) struct Watchdog {
     notifier: Notifier,
-    /// Half of the time after which the service manager loses its patience.
-    interval: Duration,
+    /// Silence that is mentioned: half of the time after which the service manager loses its patience.
+    long: Duration,
+    /// Time between two pings, at least. Its patience is counted from the last ping and not from the last sign of life, so
+    /// with few pings a frame that takes little more than half of that time would be the end of the process.
+    between: Duration,
     pinged: Instant,
     /// Counts at the last sign of life, and when that was.
     last: (u64, u64),
@@ -74,8 +77,8 @@ pub(super) struct Watchdog {
 
 impl Watchdog {
     pub fn new(notifier: Notifier, now: Instant) -> Self {
-        let interval = notifier.watchdog().map_or(LONG, |time| time / 2);
-        Self { notifier, interval, pinged: now, last: (0, 0), alive: now, told: false }
+        let long = notifier.watchdog().map_or(LONG, |time| time / 2);
+        Self { notifier, long, between: long / 4, pinged: now, last: (0, 0), alive: now, told: false }
     }
 
     /// To be called often. `ticks` counts the source's signs of life; a `patient` source may wait for ever.
@@ -92,10 +95,10 @@ impl Watchdog {
             (self.last, self.alive, self.told) = (counts, now, false);
         }
         let silent = now.duration_since(self.alive);
-        if alive && now.duration_since(self.pinged) >= self.interval {
+        if alive && now.duration_since(self.pinged) >= self.between {
             self.pinged = now;
             self.notifier.alive();
-        } else if silent >= self.interval && !self.told {
+        } else if silent >= self.long && !self.told {
             self.told = true;
             let (doing, ms) = (stage.name(), silent.as_millis());
             log::error!("no sign of life for {ms} ms: the inference thread hangs while {doing} (frame {seq})");
@@ -130,18 +133,20 @@ mod tests {
 
         /// Pings in so many seconds, looked at twice a second, with something done before each look.
         fn pings(&mut self, seconds: u32, patient: bool, mut before: impl FnMut(&Pulse) -> u64) -> usize {
+            let (mut pings, mut buffer) = (0, [0; 64]);
             for _ in 0..2 * seconds {
                 self.now += Duration::from_millis(500);
                 let ticks = before(&self.pulse);
                 self.watchdog.look(&self.pulse, ticks, patient, self.now);
+                // A socket that nobody reads holds ten.
+                pings += std::iter::from_fn(|| self.socket.recv(&mut buffer).ok()).count();
             }
-            let mut buffer = [0; 64];
-            std::iter::from_fn(|| self.socket.recv(&mut buffer).ok()).count()
+            pings
         }
     }
 
     #[test]
-    fn frames_that_go_on_ping_twice_in_the_watchdogs_time() {
+    fn frames_that_go_on_ping_some_times_in_the_watchdogs_time() {
         let mut bench = Bench::new();
         let mut seq = 0;
         let pings = bench.pings(120, false, |pulse| {
@@ -149,7 +154,25 @@ mod tests {
             pulse.enter(Stage::Detect, seq);
             0
         });
-        assert_eq!(pings, 8);
+        // Every 3.75 s, looked at each half second.
+        assert_eq!(pings, 30);
+    }
+
+    #[test]
+    fn a_slow_frame_has_most_of_the_watchdogs_time_whenever_it_comes() {
+        let mut bench = Bench::new();
+        let mut seq = 0;
+        for fast in 1..40 {
+            bench.pings(fast, false, |pulse| {
+                seq += 1;
+                pulse.enter(Stage::Detect, seq);
+                0
+            });
+            // From here it takes 25 seconds.
+            bench.pings(25, false, |_| 0);
+            let since = bench.now.duration_since(bench.watchdog.pinged);
+            assert!(since < Duration::from_secs(30), "{since:?} without a ping after {fast} s of frames");
+        }
     }
 
     #[test]
@@ -177,11 +200,11 @@ mod tests {
                 ticks += 1;
                 ticks
             }),
-            4
+            15
         );
         // A source that hangs is one.
         assert_eq!(bench.pings(60, false, |_| ticks), 0);
         // A pipe into which nobody writes is none.
-        assert_eq!(bench.pings(60, true, |_| ticks), 4);
+        assert_eq!(bench.pings(60, true, |_| ticks), 15);
     }
 }
