@@ -11,8 +11,8 @@ export EDGE_RCNN_PYTHON
 . cross/libtorch.sh
 
 cargo fmt --check
-cargo clippy --release --all-targets --features train -- -D warnings
-RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps --features train
+cargo clippy --release --all-targets --features train,cuda -- -D warnings
+RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps --features train,cuda
 # One set of features for everything: another one would build the graph engine a second time.
-sh tests/run.sh --features train
+sh tests/run.sh --features train,cuda
 bash cross/emulate.sh --short aarch64
