@@ -15,4 +15,5 @@ cargo clippy --release --all-targets --features train,cuda -- -D warnings
 RUSTDOCFLAGS="-D warnings" cargo doc --release --no-deps --features train,cuda
 # One set of features for everything: another one would build the graph engine a second time.
 sh tests/run.sh --features train,cuda
+sh tests/inlined.sh "${CARGO_TARGET_DIR:-target}/release/edge-rcnn"
 bash cross/emulate.sh --short aarch64

@@ -418,12 +418,16 @@ unsafe fn steps<D: Dot, const ROWS: usize, const WHOLE: bool>(
     sums: &mut [[D::Sum; 2]; ROWS],
 ) {
     let last = if WHOLE { D::AHEAD - 1 } else { 0 };
-    let weights: [[D::W; 2]; MOST_AHEAD] = std::array::from_fn(|i| {
-        [0, 1].map(|half| {
-            // SAFETY: readable, says the caller. Those beyond the last step are that step's, and not used.
-            unsafe { dot.weights_at(w.add((2 * i.min(last) + half) * D::LANES * D::STEP)) }
-        })
-    });
+    let next = 2 * D::LANES * D::STEP;
+    // SAFETY: readable, says the caller. Those beyond the last step are that step's, and not used.
+    let weights: [[D::W; 2]; MOST_AHEAD] = unsafe {
+        [
+            both_weights(dot, w),
+            both_weights(dot, w.add(next * last.min(1))),
+            both_weights(dot, w.add(next * last.min(2))),
+            both_weights(dot, w.add(next * last.min(3))),
+        ]
+    };
     // Not a loop: compilers take one for too long to be unrolled, and then keep the sums in memory.
     macro_rules! each_row {
         ($($r:literal)*) => {$(
@@ -444,6 +448,18 @@ unsafe fn steps<D: Dot, const ROWS: usize, const WHOLE: bool>(
         )*};
     }
     each_row!(0 1 2 3 4 5 6 7 8 9 10 11 12 13);
+}
+
+/// The weights of a step for both vectors of columns. No closure: compilers may make that a function of its own, which has not the
+/// instructions that its caller is compiled for, and calls each of them (`tests/inlined.sh` looks for such).
+///
+/// # Safety
+///
+/// Both must be readable at `w`.
+#[inline(always)]
+unsafe fn both_weights<D: Dot>(dot: D, w: *const D::Weight) -> [D::W; 2] {
+    // SAFETY: readable, says the caller.
+    unsafe { [dot.weights_at(w), dot.weights_at(w.add(D::LANES * D::STEP))] }
 }
 
 /// [`Dot::AHEAD`] where it is not 1.
