@@ -2,10 +2,10 @@
 
 version() { dpkg-query -W -f '${Version}' edge-rcnn; }
 state() { dpkg-query -W -f '${db:Status-Status}' edge-rcnn; }
-# What there is besides what systemd and dpkg keep for themselves.
+# What there is besides what systemd and dpkg keep for themselves, and these checks in /tmp, which may be part of the disk.
 files() {
     find / -xdev \( -path /var/log -o -path /var/cache -o -path /var/lib/dpkg -o -path /var/lib/systemd -o -path /parts \
-        -o -path /root \) -prune -o -print | LC_ALL=C sort
+        -o -path /root -o -path /tmp \) -prune -o -print | LC_ALL=C sort
 }
 # left WANT…: whether that is all there is more than before the package was installed
 left() {
