@@ -87,13 +87,20 @@ pub enum CudaError {
     },
     /// The weights cannot be read.
     #[error(transparent)]
-    Bundle(#[from] BundleError),
+    Bundle(Box<BundleError>),
     /// The weights do not make a network.
     #[error(transparent)]
     Weights(#[from] WeightsError),
     /// The weights do not make a head.
     #[error(transparent)]
     Head(#[from] HeadError),
+}
+
+/// Boxed, because it is larger than all others.
+impl From<BundleError> for CudaError {
+    fn from(error: BundleError) -> Self {
+        Self::Bundle(Box::new(error))
+    }
 }
 
 /// Says what was being done when a library's call failed.
