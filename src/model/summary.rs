@@ -92,7 +92,7 @@ impl Summary {
                     rank,
                     storage,
                     parameters: weights + count(".bias") + count("_u.bias"),
-                    multiply_adds: (weights * uses) as u64,
+                    multiply_adds: weights as u64 * uses as u64,
                 }
             })
             .collect();
