@@ -8,6 +8,8 @@ work=$root/target/vm
 dir=$work
 . "$root/cross/apt.sh"
 . "$root/cross/target.sh"
+# What runs on this machine is built as anywhere else.
+[ "$arch" != "$(uname -m)" ] || unset RUSTC RUSTDOC "CARGO_TARGET_${upper}_RUSTFLAGS"
 machines=$work/$debian
 mkdir -p "$machines"
 cd "$machines"
@@ -71,6 +73,14 @@ furnish() {
             echo "$file" >>guest/mods/order
         done
     done
+}
+
+# A network for which an emulated processor is fast enough, in ../model. The folder of programs is asked for the one that
+# makes it: small_network FOLDER
+small_network() {
+    [ ! -e ../model/model.toml ] || return 0
+    [ -x "$1/examples/tiny_bundle" ] || (cd "$root" && cargo build --release --example tiny_bundle)
+    $emulator "$1/examples/tiny_bundle" ../model
 }
 
 # Boots it; the console goes to the file given: boot CONSOLE QEMU-OPTION…

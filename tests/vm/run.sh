@@ -19,14 +19,13 @@ arch=${1:-x86_64}
 # EDGE_RCNN_BUILD names a folder in which the program has been built already.
 build=${EDGE_RCNN_BUILD:-}
 if [ -z "$build" ] && [ "$arch" = x86_64 ]; then
-    unset RUSTC RUSTDOC "CARGO_TARGET_${upper}_RUSTFLAGS"
     build=${CARGO_TARGET_DIR:-$root/target}/release
     (cd "$root" && cargo build --release --bin edge-rcnn --example tiny_bundle)
 elif [ -z "$build" ]; then
     build=${CARGO_TARGET_DIR:-$root/target}/$target/dist
     (cd "$root" && cross/build.sh "$arch" && cargo build --locked --profile dist --target "$target" --example tiny_bundle)
 fi
-[ -e ../model/model.toml ] || $emulator "$build/examples/tiny_bundle" ../model
+small_network "$build"
 
 # Programs with the libraries they need, the drivers, the model.
 furnish "$here/init" videodev vivid

@@ -19,12 +19,7 @@ fi
 export EDGE_RCNN_DEB
 sh "$root/tests/systemd/root.sh" "$PWD/disk"
 if [ "$accel" != kvm ]; then
-    # The small network of run.sh.
-    if [ ! -e ../model/model.toml ]; then
-        build=${EDGE_RCNN_BUILD:-${CARGO_TARGET_DIR:-$root/target}/release}
-        [ -x "$build/examples/tiny_bundle" ] || (cd "$root" && cargo build --release --example tiny_bundle)
-        "$build/examples/tiny_bundle" ../model
-    fi
+    small_network "${EDGE_RCNN_BUILD:-${CARGO_TARGET_DIR:-$root/target}/release}"
     cp -r ../model disk/parts/model
 fi
 cat >disk/etc/systemd/system/checks.service <<END
