@@ -9,6 +9,8 @@
 //! has work. A frame has some fifty jobs with hardly anything between them, so workers watch for the next one for a while
 //! before they sleep; waking one that sleeps costs the caller a system call and the job the time until it runs.
 //!
+//! Whoever wakes a worker keeps it off its own core, where it would have to wait.
+//!
 //! A thread whose core the system gives to another program holds up the frame in two cases, and in both it gets a core from
 //! us: a worker that watches lets whoever waits for its core go first, and a caller that waits for a worker sleeps, so that
 //! the worker can move to the caller's core.
@@ -28,6 +30,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError, TryLockError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use cores::Sleeper;
 pub use pieces::Pieces;
 
 /// How long a worker watches for another job before it sleeps.
@@ -71,7 +74,8 @@ struct Board {
     panicked: AtomicBool,
     ended: AtomicBool,
     sleeping: AtomicUsize,
-    bed: Mutex<()>,
+    /// Workers that sleep; all that sleep do it with this lock.
+    bed: Mutex<Vec<Sleeper>>,
     bell: Condvar,
     /// Whether the caller sleeps until all workers have left, and what wakes it.
     awaited: AtomicBool,
@@ -115,6 +119,8 @@ impl Team {
 
     fn on_cores(threads: usize, cores: &[usize]) -> io::Result<Self> {
         let board = Arc::new(Board::default());
+        // Nothing takes memory later on.
+        board.bed.lock().unwrap_or_else(PoisonError::into_inner).reserve(threads);
         let mut members =
             Members { board, turn: Mutex::default(), callers_core: cores.first().copied(), workers: Vec::new() };
         for i in 1..threads.max(1) {
@@ -249,7 +255,8 @@ impl Members {
         let close = Close(board);
         board.posted.0.fetch_add(1, SeqCst);
         if board.sleeping.load(SeqCst) > 0 {
-            let _bed = board.bed.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut bed = board.bed.lock().unwrap_or_else(PoisonError::into_inner);
+            bed.iter_mut().for_each(Sleeper::wake_elsewhere);
             board.bell.notify_all();
         }
         board.take_tasks();
@@ -336,7 +343,9 @@ impl Board {
             }
             std::thread::yield_now();
         }
+        let me = Sleeper::here();
         let mut bed = self.bed.lock().unwrap_or_else(PoisonError::into_inner);
+        bed.extend(me);
         self.sleeping.fetch_add(1, SeqCst);
         let news = loop {
             if let Some(news) = news() {
@@ -345,6 +354,9 @@ impl Board {
             bed = self.bell.wait(bed).unwrap_or_else(PoisonError::into_inner);
         };
         self.sleeping.fetch_sub(1, SeqCst);
+        let me = bed.iter().position(Sleeper::is_here).map(|i| bed.swap_remove(i));
+        drop(bed);
+        me.into_iter().for_each(Sleeper::run_anywhere);
         news
     }
 }

@@ -157,3 +157,23 @@ fn pinned_threads_stay_on_cores_of_their_own() {
     }
     assert_eq!(cores::allowed().unwrap(), all, "this thread is pinned");
 }
+
+#[test]
+fn a_sleeper_wakes_off_its_wakers_core_and_may_run_there_again() {
+    let all = cores::allowed().unwrap();
+    let sleeper = Sleeper::here().unwrap();
+    // The waker stays on a core, so that it is known which.
+    let wake = move || {
+        let mut sleeper = sleeper;
+        cores::stay_on(cores::allowed().unwrap()[0]).unwrap();
+        sleeper.wake_elsewhere();
+        sleeper
+    };
+    let sleeper = std::thread::spawn(wake).join().unwrap();
+    assert!(sleeper.is_here());
+    if all.len() > 1 {
+        assert_eq!(cores::allowed().unwrap(), all[1..]);
+    }
+    sleeper.run_anywhere();
+    assert_eq!(cores::allowed().unwrap(), all);
+}
