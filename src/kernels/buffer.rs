@@ -8,7 +8,8 @@ use std::marker::PhantomData;
 #[repr(C, align(64))]
 struct Line([u8; LINE]);
 
-const LINE: usize = 64;
+/// Bytes of a cache line.
+pub const LINE: usize = 64;
 
 /// Numbers of which every pattern of bits is one, at most 64 bytes long.
 pub trait Plain: Copy + Send + Sync + sealed::Sealed {}

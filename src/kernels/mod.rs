@@ -9,6 +9,7 @@
 //! pool, lrn, layout    the other layers of a trunk, on channels-last maps
 //! largest    the largest of several pixels, which pooling is made of
 //! dense      fully connected layers
+//! fetch      weights that are needed next, brought near
 //! real       what convolutions and fully connected layers are multiplied in: f32, or
 //! bf16       rounded numbers, twice as many at a time
 //! amx        tiles of both kinds of products, on processors that have them
@@ -27,6 +28,7 @@ mod buffer;
 mod choice;
 mod conv;
 mod dense;
+mod fetch;
 pub mod int8;
 mod largest;
 mod layout;

@@ -220,11 +220,12 @@ struct Band<'a, T: Number> {
 impl<T: Number> RealWork<T> for Band<'_, T> {
     #[inline(always)]
     fn run<D: Real<Input = T, Weight = T>>(self, dot: D) {
-        let shape = self.task.shape;
+        let (shape, large) = (self.task.shape, self.direct.bytes() > SMALL);
         for (g, (panels, bias)) in self.direct.groups.iter().enumerate() {
             let read = self.first + g * (shape.input / shape.groups);
             for p in 0..panels.count() {
-                let panel = panels.panel(p);
+                let (panel, next) = (panels.panel(p), p + 1);
+                let next = (large && next < panels.count()).then(|| panels.panel(next));
                 let bias = Some(&bias[p * 2 * D::LANES..][..2 * D::LANES]);
                 let finish = Plainly { bias, accumulate: false, relu: self.task.relu };
                 for (l, out) in self.out.chunks_mut(self.line * shape.output).enumerate() {
@@ -232,6 +233,7 @@ impl<T: Number> RealWork<T> for Band<'_, T> {
                     let left = Left { first, ..*self.left };
                     let pieces = Pieces::new(out);
                     let target = Target { pieces: &pieces, at: g * panels.n() + panel.first, step: shape.output };
+                    let panel = panel.then(next.filter(|_| l == 0));
                     // SAFETY: `out` is borrowed mutably.
                     unsafe { rows(dot, &[left], count, panel, finish, target) };
                 }

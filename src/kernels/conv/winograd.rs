@@ -256,12 +256,14 @@ impl<T: Number> Block<'_, T> {
     #[inline(always)]
     fn multiply<D: Real<Input = T, Weight = T>>(&mut self, dot: D, point: usize) {
         let Sizes { input_step, input_stride, product_step, product_stride } = self.sizes;
-        let weights = &self.winograd.points[point];
+        let (weights, following) = (&self.winograd.points[point], self.winograd.points.get(point + 1));
         let data = &self.inputs[point * input_stride..][..input_stride];
         let left = Left { data, first: 0, step: input_step, runs: &[0], run: weights.k() };
         let pieces = Pieces::new(&mut self.products[point * product_stride..][..product_stride]);
         for p in 0..weights.count() {
-            let panel = weights.panel(p);
+            let next = p + 1;
+            let next = if next < weights.count() { Some(weights.panel(next)) } else { following.map(|w| w.panel(0)) };
+            let panel = weights.panel(p).then(next);
             let target = Target { pieces: &pieces, at: panel.first, step: product_step };
             // SAFETY: `products` is borrowed mutably.
             unsafe { rows(dot, &[left], self.tiles.len(), panel, Plainly::default(), target) };

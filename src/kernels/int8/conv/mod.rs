@@ -254,6 +254,8 @@ impl QuantConv {
         team::for_each(tasks, |i| {
             let (group, cut, pair) = (i / (pairs * cuts), i / pairs % cuts, i % pairs);
             let panels = pair * PANELS..((pair + 1) * PANELS).min(self.groups[group].panels.count());
+            // Threads take one block after the other.
+            let after = (pair + threads) * PANELS;
             let part = |len: usize| len * cut / cuts..len * (cut + 1) / cuts;
             let (span, pixels) = match lines.count {
                 1 => {
@@ -262,7 +264,7 @@ impl QuantConv {
                 }
                 count => (part(count), 0..lines.len),
             };
-            self.dot.run(Block { conv: self, lines, group, panels, span, pixels, out, out_step });
+            self.dot.run(Block { conv: self, lines, group, panels, after, span, pixels, out, out_step });
         });
     }
 }
@@ -273,6 +275,8 @@ const PANELS: usize = 2;
 const BLOCKS: usize = 6;
 /// Bytes of a map that stay in the second-level cache while all weights pass by.
 const NEAR: usize = 1 << 20;
+/// Bytes of weights that stay in the second-level cache.
+const SMALL: usize = 256 << 10;
 /// Lines of a map that are copied at a time.
 const LINES: usize = 16;
 
@@ -312,6 +316,8 @@ struct Block<'a, T> {
     lines: &'a Lines<'a>,
     group: usize,
     panels: std::ops::Range<usize>,
+    /// The panel that its thread will need after these, if there is one of that number.
+    after: usize,
     span: std::ops::Range<usize>,
     pixels: std::ops::Range<usize>,
     /// All outputs: the pixels of the first line, of the next, `out_step` apart.
@@ -326,8 +332,11 @@ impl<T> Block<'_, T> {
         let ConvShape { input, groups, .. } = conv.shape;
         let group = &conv.groups[self.group];
         let skip = self.pixels.start;
+        let large = group.panels.bytes() > SMALL;
         for p in self.panels.clone() {
             let panel = group.panels.panel(p);
+            let next = if p + 1 < self.panels.end { p + 1 } else { self.after };
+            let next = (large && next < group.panels.count()).then(|| group.panels.panel(next));
             let at = p * 2 * D::LANES..(p + 1) * 2 * D::LANES;
             let finish = finish(Scale { bias: &group.bias[at.clone()], factors: &group.factors[at] });
             for l in self.span.clone() {
@@ -341,6 +350,7 @@ impl<T> Block<'_, T> {
                 let tail = conv.runs.tail_of(lines.tails.unwrap_or_default(), l * lines.len + skip);
                 let parts = [left, tail];
                 let parts = if lines.tails.is_some() { &parts[..] } else { &parts[..1] };
+                let panel = panel.then(next.filter(|_| l == self.span.start));
                 // SAFETY: no two blocks have pixel and panel in common.
                 unsafe { rows(dot, parts, self.pixels.len(), panel, finish, target) };
             }

@@ -141,9 +141,10 @@ impl QuantConv {
             let convolve = |l: usize, out: &mut [f32]| {
                 let (here, out) = (lines.only(self, l, tails), Pieces::new(out));
                 for (group, g) in self.groups.iter().enumerate() {
-                    let (panels, span, pixels) = (0..g.panels.count(), 0..1, 0..from.1);
+                    let after = g.panels.count();
+                    let (panels, span, pixels) = (0..after, 0..1, 0..from.1);
                     let (lines, out, out_step) = (&here, &out, channels);
-                    self.dot.run(Block { conv: self, lines, group, panels, span, pixels, out, out_step });
+                    self.dot.run(Block { conv: self, lines, group, panels, after, span, pixels, out, out_step });
                 }
             };
             let finish = |r: usize, lines: &[&[f32]]| {
@@ -211,9 +212,9 @@ impl IntWork for PooledBand<'_> {
                 // As if this line were the first: the result begins where the piece does.
                 let here = lines.only(conv, l, self.tails);
                 for (group, g) in conv.groups.iter().enumerate() {
-                    let panels = 0..g.panels.count();
-                    let (span, pixels, out) = (0..1, 0..from.1, &pieces);
-                    Block { conv, lines: &here, group, panels, span, pixels, out, out_step: output }.run(dot);
+                    let after = g.panels.count();
+                    let (panels, span, pixels, out) = (0..after, 0..1, 0..from.1, &pieces);
+                    Block { conv, lines: &here, group, panels, after, span, pixels, out, out_step: output }.run(dot);
                 }
             }
             ready = window.end;
