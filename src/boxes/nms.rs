@@ -5,7 +5,7 @@
 //!
 //! The definition is [`BBox::iou`] against every kept box. [`Suppressor`] computes exactly the same numbers, bit for
 //! bit, but keeps the corners and areas of the kept boxes in separate arrays and compares sixteen at a time without a
-//! branch, which the compiler turns into vector code.
+//! branch, which the compiler turns into vector code, for the instructions of whatever it is inlined into.
 
 use super::BBox;
 
@@ -48,6 +48,7 @@ impl Suppressor {
     }
 
     /// Keeps `candidate` and returns true, unless a kept box overlaps it by more than the threshold.
+    #[inline(always)]
     pub fn offer(&mut self, candidate: &BBox) -> bool {
         if self.overlaps(candidate) {
             return false;
@@ -60,6 +61,7 @@ impl Suppressor {
         true
     }
 
+    #[inline(always)]
     fn overlaps(&self, b: &BBox) -> bool {
         let b_area = b.area();
         let ((x1, x1_rest), (y1, y1_rest)) = (self.x1.as_chunks::<LANES>(), self.y1.as_chunks::<LANES>());
@@ -90,6 +92,7 @@ impl Suppressor {
     }
 
     /// Written as "not at most", so that an overlap that is not a number suppresses, as in the reference.
+    #[inline(always)]
     #[expect(clippy::neg_cmp_op_on_partial_ord, reason = "NaN must count as exceeding")]
     fn exceeds(&self, iou: f32) -> bool {
         !(iou <= self.iou_threshold)

@@ -15,7 +15,7 @@ use crate::{
     detector::rpn_params,
     frame::{Blob, Picture, Scaling, preprocess},
     head::{Head, HeadError, HeadOutput, MapView, RoiPooler},
-    kernels::Team,
+    kernels::{Kernels, Team},
     model::{
         Architecture, Bundle, BundleError, Quantization,
         arch::FEATURE_STRIDE,
@@ -115,7 +115,7 @@ impl Calibrator {
         Ok(Self {
             trunk: WatchedTrunk::new(bundle, &flow.trunk_maps(), threads)?,
             head: Head::new(bundle)?,
-            rpn: Rpn::new(rpn_params(&bundle.manifest)),
+            rpn: Rpn::new(rpn_params(&bundle.manifest), Kernels::best()),
             network: bundle.network()?,
             scaling: Scaling { short: input.short_side, long_max: input.long_max },
             mean_bgr: input.mean_bgr,

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     frame::Scaling,
     head::{BoxNormalisation, HeadOutput, PostParams, PostScratch},
-    kernels::Team,
+    kernels::{Kernels, Team},
     model::{Bundle, Manifest, nearest::nearest},
     proposals::{ProposalError, ProposalSource, Rpn, RpnParams},
 };
@@ -46,13 +46,20 @@ pub struct DetectorOptions {
     pub precision: Precision,
 }
 
+impl DetectorOptions {
+    fn choice(&self) -> Result<Choice, DetectorError> {
+        Choice::named(self.kernels.as_deref().unwrap_or("auto"))
+    }
+}
+
 impl Detector {
     /// A detector that takes its proposals from the bundle's RPN.
     pub fn new(bundle: Bundle, options: DetectorOptions) -> Result<Self, DetectorError> {
         if !bundle.manifest.has_rpn {
             return Err(ProposalError::NoRpn.into());
         }
-        let source = Box::new(Rpn::new(rpn_params(&bundle.manifest)));
+        let kernels = options.choice()?.real.unwrap_or(Kernels::best());
+        let source = Box::new(Rpn::new(rpn_params(&bundle.manifest), kernels));
         Self::with_source(bundle, options, source)
     }
 
@@ -70,7 +77,7 @@ impl Detector {
         }
         let threads = options.threads.filter(|&n| n > 0).unwrap_or_else(cores);
         require(threads <= MAX_THREADS, "threads", threads, "must be at most 1024")?;
-        let choice = Choice::named(options.kernels.as_deref().unwrap_or("auto"))?;
+        let choice = options.choice()?;
         let bundle = options.precision.apply(bundle, choice)?;
         let team = if options.pin { Team::pinned(threads) } else { Team::new(threads) };
         let team = team.map_err(|e| DetectorError::Threads { threads, reason: e.to_string() })?;

@@ -8,12 +8,14 @@
 //! 1. Only the scores are computed for all anchors. Sorting them as integers `(inverted score bits, anchor index)` is
 //!    the stable order by falling score. The best are told from the rest and sorted as far as they are asked for.
 //! 2. Decoding, clipping and suppression run over the sorted anchors one at a time and stop at `post_nms` kept boxes,
-//!    so most anchors are never decoded.
+//!    so most anchors are never decoded. The loop is compiled for the vectors of the processor; results are the same
+//!    bits with all of them.
 //!
 //! Anchors whose score or delta is not finite are left out and counted.
 
 use super::{Proposal, ProposalContext, ProposalError, ProposalSource, RpnMaps};
 use crate::boxes::{AnchorSpec, BBox, Suppressor, delta};
+use crate::kernels::{Kernels, Simd, Work};
 
 /// How the RPN's maps become proposals.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,14 +46,28 @@ impl RpnParams {
     }
 }
 
-/// Memory reused from picture to picture.
-#[derive(Debug, Default)]
+/// Memory reused from picture to picture, and what is computed with.
+#[derive(Debug)]
 pub struct ProposeScratch {
+    kernels: Kernels,
     order: Vec<u64>,
     /// The anchors of the first cell, and what they were made of.
     base: Vec<BBox>,
     base_of: Option<AnchorSpec>,
     kept: Suppressor,
+}
+
+impl ProposeScratch {
+    /// For certain kernels.
+    pub fn new(kernels: Kernels) -> Self {
+        Self { kernels, order: Vec::new(), base: Vec::new(), base_of: None, kept: Suppressor::default() }
+    }
+}
+
+impl Default for ProposeScratch {
+    fn default() -> Self {
+        Self::new(Kernels::best())
+    }
 }
 
 /// Proposals of one picture: [`propose_into`] without reuse of memory.
@@ -99,43 +115,67 @@ pub fn propose_into(
         }
     }
 
-    let mut non_finite = rank(maps.scores, anchors, cells, &mut scratch.order);
-    if scratch.base_of.as_ref() != Some(&params.anchors) {
-        scratch.base = params.anchors.base_anchors();
-        scratch.base_of = Some(params.anchors.clone());
+    let ProposeScratch { kernels, order, base, base_of, kept } = scratch;
+    let non_finite = rank(maps.scores, anchors, cells, order);
+    if base_of.as_ref() != Some(&params.anchors) {
+        *base = params.anchors.base_anchors();
+        *base_of = Some(params.anchors.clone());
     }
-    scratch.kept.restart(params.nms);
-    let (blob_h, blob_w) = (blob.0 as f32, blob.1 as f32);
-    let min_side = params.min_size * scale;
-    let mut entered = 0;
-    let mut sorted = 0;
-    for i in 0..scratch.order.len() {
-        if entered == params.pre_nms || out.len() == params.post_nms {
-            break;
+    kept.restart(params.nms);
+    Ok(non_finite + kernels.run(Walk { params, maps, blob, scale, order, base, kept, out }))
+}
+
+/// The way from the best anchor down, until enough boxes are kept.
+struct Walk<'a> {
+    params: &'a RpnParams,
+    maps: &'a RpnMaps<'a>,
+    blob: (usize, usize),
+    scale: f32,
+    order: &'a mut [u64],
+    base: &'a [BBox],
+    kept: &'a mut Suppressor,
+    out: &'a mut Vec<Proposal>,
+}
+
+impl Work for Walk<'_> {
+    /// Anchors whose numbers were not finite.
+    type Out = usize;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) -> usize {
+        let Self { params, maps, order, base, kept, out, .. } = self;
+        let (anchors, cols, cells) = (base.len(), maps.cols, maps.rows * maps.cols);
+        let (blob_h, blob_w) = (self.blob.0 as f32, self.blob.1 as f32);
+        let min_side = params.min_size * self.scale;
+        let (mut entered, mut sorted, mut non_finite) = (0, 0, 0);
+        for i in 0..order.len() {
+            if entered == params.pre_nms || out.len() == params.post_nms {
+                break;
+            }
+            if i == sorted {
+                sorted = sort_more(order, sorted);
+            }
+            let (score, index) = unpack(order[i]);
+            let (cell, anchor) = (index / anchors, index % anchors);
+            let d: delta::Delta = std::array::from_fn(|k| maps.deltas[(4 * anchor + k) * cells + cell]);
+            let placed = params.anchors.at_cell(&base[anchor], cell / cols, cell % cols);
+            let decoded = delta::decode(&placed, &d);
+            // `decode` limits a wild dw or dh, so those two are looked at here.
+            if !decoded.is_finite() || d.iter().any(|v| !v.is_finite()) {
+                non_finite += 1;
+                continue;
+            }
+            let bbox = decoded.clip(blob_w, blob_h);
+            if bbox.width() < min_side || bbox.height() < min_side {
+                continue;
+            }
+            entered += 1;
+            if kept.offer(&bbox) {
+                out.push(Proposal { bbox, score });
+            }
         }
-        if i == sorted {
-            sorted = sort_more(&mut scratch.order, sorted);
-        }
-        let (score, index) = unpack(scratch.order[i]);
-        let (cell, anchor) = (index / anchors, index % anchors);
-        let d: delta::Delta = std::array::from_fn(|k| maps.deltas[(4 * anchor + k) * cells + cell]);
-        let placed = params.anchors.at_cell(&scratch.base[anchor], cell / cols, cell % cols);
-        let decoded = delta::decode(&placed, &d);
-        // `decode` limits a wild dw or dh, so those two are looked at here.
-        if !decoded.is_finite() || d.iter().any(|v| !v.is_finite()) {
-            non_finite += 1;
-            continue;
-        }
-        let bbox = decoded.clip(blob_w, blob_h);
-        if bbox.width() < min_side || bbox.height() < min_side {
-            continue;
-        }
-        entered += 1;
-        if scratch.kept.offer(&bbox) {
-            out.push(Proposal { bbox, score });
-        }
+        non_finite
     }
-    Ok(non_finite)
 }
 
 /// Keys that are sorted first; each time after that as many as are sorted already.
@@ -191,9 +231,9 @@ pub struct Rpn {
 }
 
 impl Rpn {
-    /// A source with these numbers.
-    pub fn new(params: RpnParams) -> Self {
-        Self { params, scratch: ProposeScratch::default() }
+    /// A source with these numbers, on certain kernels.
+    pub fn new(params: RpnParams, kernels: Kernels) -> Self {
+        Self { params, scratch: ProposeScratch::new(kernels) }
     }
 }
 
