@@ -14,8 +14,8 @@ use super::dnn::Map;
 use super::error::{CudaError, While};
 use super::head::download;
 use super::kernels::{lrn, max_pool};
-use crate::kernels::{ConvShape, LrnParams, LrnWindow, PoolShape};
-use crate::model::arch::{Layer, LrnRegion, pooled_len};
+use crate::kernels::{ConvShape, LrnParams, PoolShape};
+use crate::model::arch::{Layer, pooled_len};
 use crate::model::{Architecture, Weights};
 use crate::trunk::LayerTime;
 
@@ -84,11 +84,7 @@ impl Trunk {
                 }
                 Layer::MaxPool { name, kernel, stride, pad } => Step::Pool(name, PoolShape { kernel, stride, pad }),
                 Layer::Lrn { name, region, size, alpha, beta, k } => {
-                    let window = match region {
-                        LrnRegion::AcrossChannels => LrnWindow::Channels(size),
-                        LrnRegion::WithinChannel => LrnWindow::Square(size),
-                    };
-                    Step::Lrn(name, LrnParams { window, alpha, beta, k })
+                    Step::Lrn(name, LrnParams { window: region.window(size), alpha, beta, k })
                 }
             });
         }
@@ -119,6 +115,7 @@ impl Trunk {
             conv5: None,
         })
     }
+
     /// Prepares for pictures of one size.
     pub fn warm_up(&mut self, device: &Device, rows: usize, cols: usize) -> Result<(), CudaError> {
         let smallest = self.smallest_side;

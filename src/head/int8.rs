@@ -2,6 +2,7 @@
 
 use super::{HeadError, HeadOutput, softmax};
 use crate::kernels::int8::{ConvShape, Dot, Out, QuantConv, QuantScratch, quantize};
+use crate::kernels::team;
 use crate::model::quantize::{Activation, Becomes, Dataflow, POOLED, QuantizeError, Quantized};
 
 /// The quantised head of a network.
@@ -85,9 +86,9 @@ impl QuantHead {
         let (step, Activation { scale, zeros }) = (self.step(), &self.pooled);
         let mut bytes = std::mem::take(&mut self.bytes);
         bytes.resize(n * step, 0);
-        for (bytes, pooled) in bytes.chunks_exact_mut(step).zip(pooled.chunks_exact(inputs)) {
-            quantize(pooled, *scale, zeros[0], &mut bytes[..inputs]);
-        }
+        team::for_each_chunk(&mut bytes, step, |roi, bytes| {
+            quantize(&pooled[roi * inputs..][..inputs], *scale, zeros[0], &mut bytes[..inputs]);
+        });
         let done = self.run_bytes(&bytes, n, out);
         self.bytes = bytes;
         done

@@ -6,6 +6,8 @@
 
 mod networks;
 
+use crate::kernels::LrnWindow;
+
 pub use networks::{ALL, CAFFENET, VGG_CNN_M_1024, VGG16, ZF, ZF_PLAIN};
 
 /// One layer of a trunk. Every convolution is followed by a ReLU.
@@ -61,6 +63,16 @@ pub enum LrnRegion {
     AcrossChannels,
     /// Over neighbouring positions of one channel, zero padded; divisor n = size².
     WithinChannel,
+}
+
+impl LrnRegion {
+    /// The window of so many channels, or of a square of such a side.
+    pub fn window(self, size: usize) -> LrnWindow {
+        match self {
+            Self::AcrossChannels => LrnWindow::Channels(size),
+            Self::WithinChannel => LrnWindow::Square(size),
+        }
+    }
 }
 
 /// A network: shared trunk, RPN and fc head.

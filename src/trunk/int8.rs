@@ -9,8 +9,8 @@ use std::time::Instant;
 use super::{LayerTime, Maps, TrunkError, check_input};
 use crate::frame::{Blob, Pixels};
 use crate::kernels::int8::{self, Between, ConvShape, Dot, Out, PoolShape, QuantConv, QuantScratch, to_u8};
-use crate::kernels::{Kernels, LrnParams, LrnWindow, MapShape, lrn, to_channel_major};
-use crate::model::arch::{Layer, LrnRegion, pooled_len};
+use crate::kernels::{Kernels, LrnParams, MapShape, lrn, to_channel_major};
+use crate::model::arch::{Layer, pooled_len};
 use crate::model::quantize::{Activation, Becomes, CONV5, Dataflow, IMAGE, QuantizeError, Quantized};
 use crate::model::{Architecture, onnx::TRUNK_OUTPUTS};
 
@@ -415,11 +415,7 @@ impl Step {
 /// The numbers of an LRN layer.
 fn lrn_params(layer: &Layer) -> Option<LrnParams> {
     let Layer::Lrn { region, size, alpha, beta, k, .. } = *layer else { return None };
-    let window = match region {
-        LrnRegion::AcrossChannels => LrnWindow::Channels(size),
-        LrnRegion::WithinChannel => LrnWindow::Square(size),
-    };
-    Some(LrnParams { window, alpha, beta, k })
+    Some(LrnParams { window: region.window(size), alpha, beta, k })
 }
 
 fn pooled(len: usize, pool: PoolShape) -> usize {
