@@ -18,6 +18,7 @@ pub mod detect;
 pub mod export;
 pub mod feed;
 pub mod images;
+mod iteration;
 mod lesson;
 pub mod losses;
 pub mod measure;
