@@ -35,7 +35,9 @@ said() {
     journalctl -q -o cat "_SYSTEMD_INVOCATION_ID=$(cat /tmp/invocation)" "$@"
 }
 # has TEXT: whether it has said that
-has() { said | grep -qF -- "$1" || { said | tail -n 3; false; }; }
+has() { said | grep -qF -- "$1" || { news; false; }; }
+# The last of what it and systemd have said of it, but for what it says all the time.
+news() { journalctl -q -o cat -u $unit | grep -v -e '"type":"stats"' -e '"type":"frame"' | tail -n 4; }
 last_is() { is "$(said | grep '^{' | tail -n 1 | cut -c 1-13)" "$1"; }
 milliseconds() { date +%s%3N; }
 # restarted OLD: whether another process than that one is active
