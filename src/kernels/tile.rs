@@ -145,6 +145,9 @@ impl<S: Simd> Dot for F32<S> {
     }
 }
 
+/// Weights up to this size, in bytes, stay in a second-level cache next to the rows they are multiplied with.
+pub const SMALL: usize = 256 << 10;
+
 /// A right factor of k rows and n columns, in panels: for each group of `width` columns the rows, `step` of them
 /// interleaved. The last panel and the last rows are filled up with zeros.
 #[derive(Debug, Clone)]

@@ -17,11 +17,8 @@ use super::super::normalised::Normalised;
 use super::super::pool::{PoolLines, PoolShape, pool_lines};
 use super::super::real::{Number, Operands, Real, RealWork};
 use super::super::team::{self, Pieces};
-use super::super::tile::{Left, Panels, Plainly, Target, rows};
+use super::super::tile::{Left, Panels, Plainly, SMALL, Target, rows};
 use super::{ConvShape, Scratch, Task};
-
-/// Weights up to this size, in bytes, stay in a second-level cache next to the rows they are multiplied with.
-const SMALL: usize = 256 << 10;
 
 /// Bands of lines for each thread.
 const BANDS: usize = 3;

@@ -24,7 +24,7 @@ use super::dot::{Bytes, Dot, IntDot, IntWork, Reals, Scale};
 use crate::kernels::ConvShape;
 use crate::kernels::buffer::Buffer;
 use crate::kernels::team::{self, Pieces};
-use crate::kernels::tile::{Finish, Left, Target, rows};
+use crate::kernels::tile::{Finish, Left, SMALL, Target, rows};
 use pack::{Group, Runs};
 
 /// What becomes of the sums.
@@ -275,8 +275,6 @@ const PANELS: usize = 2;
 const BLOCKS: usize = 6;
 /// Bytes of a map that stay in the second-level cache while all weights pass by.
 const NEAR: usize = 1 << 20;
-/// Bytes of weights that stay in the second-level cache.
-const SMALL: usize = 256 << 10;
 /// Lines of a map that are copied at a time.
 const LINES: usize = 16;
 
