@@ -195,9 +195,9 @@ impl Dense {
             let (first, last) = (b == 0, b + 1 == blocks.len());
             let threads = team::threads();
             // Threads take one panel after the other, so each has done `threads` of them when it comes to the next.
-            let next = |panel: usize| match panel + threads {
-                next if next < count => Some(panels.panel(next)),
-                next => blocks.get(b + 1).filter(|_| next - count < count).map(|panels| panels.panel(next - count)),
+            let next = |panel: usize| {
+                let next = panel + threads;
+                panels.get(next).or_else(|| blocks.get(b + 1)?.get(next - count))
             };
             share(count, n, width, &mut out.numbers, |panel, row, out| {
                 let left = Left { data: &block[..], first: row * step, step, runs: &[0], run: panels.k() };

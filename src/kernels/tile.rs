@@ -24,10 +24,17 @@
 //!    ([`Panel::then`]), so that its first rows need not wait for them.
 #![allow(unsafe_code)]
 
-use super::buffer::{Buffer, Plain};
+mod finish;
+mod panels;
+mod steps;
+
+pub use finish::{Finish, Plainly, Target, put};
+pub use panels::{Panel, Panels, SMALL};
+use steps::{Apart, steps};
+
+use super::buffer::Plain;
 use super::fetch::fetch;
-use super::simd::{MOST_LANES, Simd};
-use super::team::Pieces;
+use super::simd::Simd;
 
 /// Products of some kind of numbers, summed in vectors. Like [`Simd`], a value proves that the processor can.
 pub trait Dot: Copy {
@@ -145,91 +152,6 @@ impl<S: Simd> Dot for F32<S> {
     }
 }
 
-/// Weights up to this size, in bytes, stay in a second-level cache next to the rows they are multiplied with.
-pub const SMALL: usize = 256 << 10;
-
-/// A right factor of k rows and n columns, in panels: for each group of `width` columns the rows, `step` of them
-/// interleaved. The last panel and the last rows are filled up with zeros.
-#[derive(Debug, Clone)]
-pub struct Panels<T: Plain = f32> {
-    k: usize,
-    n: usize,
-    width: usize,
-    step: usize,
-    data: Buffer<T>,
-}
-
-impl<T: Plain> Panels<T> {
-    /// Zeros, for panels of `width` columns and `step` rows at a time.
-    pub fn zeros(width: usize, step: usize, k: usize, n: usize) -> Self {
-        let data = Buffer::zeros(n.div_ceil(width) * k.next_multiple_of(step) * width);
-        Self { k: k.next_multiple_of(step), n, width, step, data }
-    }
-
-    /// Packs what `at(k, n)` says.
-    pub fn pack(width: usize, step: usize, k: usize, n: usize, at: impl Fn(usize, usize) -> T) -> Self {
-        let mut panels = Self::zeros(width, step, k, n);
-        for (i, j) in (0..n).flat_map(|j| (0..k).map(move |i| (i, j))) {
-            *panels.at_mut(i, j) = at(i, j);
-        }
-        panels
-    }
-
-    /// One number.
-    pub fn at_mut(&mut self, k: usize, n: usize) -> &mut T {
-        let Self { width, step, .. } = *self;
-        let steps = (n / width * self.k + k / step * step) * width;
-        &mut self.data[steps + n % width * step + k % step]
-    }
-
-    /// Number of panels.
-    pub fn count(&self) -> usize {
-        self.n.div_ceil(self.width)
-    }
-
-    /// The panel's numbers, its first column and how many of its columns are real.
-    pub fn panel(&self, p: usize) -> Panel<'_, T> {
-        let len = self.k * self.width;
-        let first = p * self.width;
-        Panel { data: &self.data[p * len..][..len], first, real: self.width.min(self.n - first), next: &[] }
-    }
-
-    /// Rows, with those that fill up a step.
-    pub fn k(&self) -> usize {
-        self.k
-    }
-
-    /// Columns.
-    pub fn n(&self) -> usize {
-        self.n
-    }
-
-    /// Bytes of the packed numbers.
-    pub fn bytes(&self) -> usize {
-        self.data.len() * size_of::<T>()
-    }
-}
-
-/// One panel.
-#[derive(Debug, Clone, Copy)]
-pub struct Panel<'a, T = f32> {
-    /// k rows of the panel's width.
-    pub data: &'a [T],
-    /// Its first column.
-    pub first: usize,
-    /// Columns that are not filling.
-    pub real: usize,
-    /// Numbers that will be needed after this panel's.
-    next: &'a [T],
-}
-
-impl<'a, T> Panel<'a, T> {
-    /// This panel, during whose computation the numbers of the next one are fetched.
-    pub fn then(self, next: Option<Panel<'a, T>>) -> Self {
-        Self { next: next.map_or(&[], |next| next.data), ..self }
-    }
-}
-
 /// The left factor, or a part of it.
 #[derive(Debug, Clone, Copy)]
 pub struct Left<'a, T = f32> {
@@ -244,40 +166,6 @@ pub struct Left<'a, T = f32> {
     /// Length of each run, a multiple of [`Dot::STEP`]. What a run covers beyond the numbers that are meant meets zeros.
     pub run: usize,
 }
-
-/// What becomes of the sums of a row.
-pub trait Finish<D: Dot>: Copy {
-    /// What they become.
-    type Out;
-
-    /// What two vectors of sums begin with.
-    #[inline(always)]
-    fn start(self, dot: D) -> [D::Sum; 2] {
-        [dot.zero(); 2]
-    }
-
-    /// Turns two vectors of sums into results: as many as `out` has room for, at most both vectors.
-    fn put(self, dot: D, sums: [D::Sum; 2], out: &mut [Self::Out]);
-}
-
-/// Where rows of results go: row `r` to the numbers from `at + r·step` on.
-#[derive(Debug)]
-pub struct Target<'a, T> {
-    /// What they lie in.
-    pub pieces: &'a Pieces<'a, T>,
-    /// The first row's first number.
-    pub at: usize,
-    /// From a row to the next.
-    pub step: usize,
-}
-
-impl<T> Clone for Target<'_, T> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<T> Copy for Target<'_, T> {}
 
 /// Computes the first `count` rows against one panel. Each row of the result has as many numbers as the panel real columns.
 ///
@@ -394,209 +282,4 @@ pub fn check<D: Dot>(parts: &[Left<D::Input>], end: usize, panel: Panel<D::Weigh
         k += left.runs.len() * left.run;
     }
     assert_eq!(panel.data.len(), k * 2 * D::LANES, "length of a panel");
-}
-
-/// Finishes a row of `real` columns.
-///
-/// # Safety
-///
-/// As for [`rows`].
-#[inline(always)]
-pub unsafe fn put<D: Dot, F: Finish<D>>(
-    dot: D,
-    sums: [D::Sum; 2],
-    real: usize,
-    finish: F,
-    target: Target<F::Out>,
-    row: usize,
-) {
-    let at = target.at + row * target.step;
-    // Where the length is known when compiled, `put` has no branches.
-    if real == 2 * D::LANES {
-        // SAFETY: nobody else uses them, says the caller.
-        finish.put(dot, sums, unsafe { target.pieces.take(at..at + 2 * D::LANES) });
-    } else {
-        // SAFETY: as above.
-        finish.put(dot, sums, unsafe { target.pieces.take(at..at + real) });
-    }
-}
-
-/// How far rows are from the first, in numbers.
-///
-/// Left to themselves, compilers add up the distances in every step, which with AVX2 takes 5 % of the time. Here that of each odd
-/// row is a number of its own, from which that of others follows by a shift, which is part of reading on x86-64.
-#[derive(Debug, Clone, Copy)]
-struct Apart {
-    odd: [usize; MOST_ROWS / 2],
-}
-
-/// Rows of the largest tile.
-const MOST_ROWS: usize = 14;
-/// Rows whose distances fit into the registers of an x86-64, which reads at the sum of two. The larger tiles of AVX-512 have
-/// time for additions, and other processors have more registers.
-const FEW_ROWS: usize = if cfg!(target_arch = "x86_64") { 8 } else { 0 };
-
-impl Apart {
-    #[inline(always)]
-    fn new(step: usize, rows: usize) -> Self {
-        let mut odd = [0; MOST_ROWS / 2];
-        for (i, odd) in odd.iter_mut().enumerate().take(rows / 2) {
-            *odd = (2 * i + 1) * step;
-            if rows <= FEW_ROWS {
-                // That they are multiples of one number is not to be seen, or they would be computed from each other.
-                *odd = std::hint::black_box(*odd);
-            }
-        }
-        Self { odd }
-    }
-
-    #[inline(always)]
-    fn to(self, row: usize) -> usize {
-        if row == 0 { 0 } else { self.odd[(row >> row.trailing_zeros()) / 2] << row.trailing_zeros() }
-    }
-}
-
-/// Some steps of all rows: `AHEAD` of them, or one.
-///
-/// # Safety
-///
-/// These steps must be readable at `ROWS` rows from `x` on, so far `apart`, and two vectors of weights for each at `w`.
-#[inline(always)]
-unsafe fn steps<D: Dot, const ROWS: usize, const WHOLE: bool>(
-    dot: D,
-    x: *const D::Input,
-    apart: Apart,
-    w: *const D::Weight,
-    sums: &mut [[D::Sum; 2]; ROWS],
-) {
-    let last = if WHOLE { D::AHEAD - 1 } else { 0 };
-    // SAFETY: readable, says the caller.
-    #[cfg(not(target_arch = "aarch64"))]
-    let weights = unsafe { weights_of(dot, w, last) };
-    // SAFETY: as above.
-    #[cfg(target_arch = "aarch64")]
-    let weights = unsafe { if D::AHEAD == 1 { weights_one_by_one(dot, w, last) } else { weights_of(dot, w, last) } };
-    // Not a loop: compilers take one for too long to be unrolled, and then keep the sums in memory.
-    macro_rules! each_row {
-        ($($r:literal)*) => {$(
-            if $r < ROWS {
-                let sums = &mut sums[$r];
-                // SAFETY: row `$r` is readable, says the caller.
-                let x = unsafe {
-                    let x = x.add(apart.to($r));
-                    if WHOLE { dot.inputs_at(x) } else { dot.first_at(x) }
-                };
-                step::<D, 0>(dot, sums, x, weights[0]);
-                if last > 0 {
-                    step::<D, 1>(dot, sums, x, weights[1]);
-                    step::<D, 2>(dot, sums, x, weights[2]);
-                    step::<D, 3>(dot, sums, x, weights[3]);
-                }
-            }
-        )*};
-    }
-    each_row!(0 1 2 3 4 5 6 7 8 9 10 11 12 13);
-}
-
-/// The weights of steps up to `last` for both vectors of columns. Those beyond are the last one's, and not used. No closure: compilers
-/// may make that a function of its own, which has not the instructions that its caller is compiled for, and calls each of them
-/// (`tests/inlined.sh` looks for such).
-///
-/// # Safety
-///
-/// They must be readable at `w`.
-#[inline(always)]
-unsafe fn weights_of<D: Dot>(dot: D, w: *const D::Weight, last: usize) -> [[D::W; 2]; MOST_AHEAD] {
-    let next = 2 * D::LANES * D::STEP;
-    // SAFETY: readable, says the caller.
-    unsafe {
-        [
-            both_weights(dot, w),
-            both_weights(dot, w.add(next * last.min(1))),
-            both_weights(dot, w.add(next * last.min(2))),
-            both_weights(dot, w.add(next * last.min(3))),
-        ]
-    }
-}
-
-/// Both vectors of one step.
-///
-/// # Safety
-///
-/// They must be readable at `w`.
-#[inline(always)]
-unsafe fn both_weights<D: Dot>(dot: D, w: *const D::Weight) -> [D::W; 2] {
-    // SAFETY: readable, says the caller.
-    unsafe { [dot.weights_at(w), dot.weights_at(w.add(D::LANES * D::STEP))] }
-}
-
-/// The same on 64-bit ARM, where every function has the instructions. With a closure the loop for bytes without dot products takes 75 instructions, without
-/// 89 and two more sums on the stack: 32 cycles instead of 37 on a Cortex-A72, by llvm-mca.
-///
-/// # Safety
-///
-/// As above.
-#[cfg(target_arch = "aarch64")]
-#[inline(always)]
-unsafe fn weights_one_by_one<D: Dot>(dot: D, w: *const D::Weight, last: usize) -> [[D::W; 2]; MOST_AHEAD] {
-    std::array::from_fn(|i| {
-        [0, 1].map(|half| {
-            // SAFETY: readable, says the caller.
-            unsafe { dot.weights_at(w.add((2 * i.min(last) + half) * D::LANES * D::STEP)) }
-        })
-    })
-}
-
-/// [`Dot::AHEAD`] where it is not 1.
-const MOST_AHEAD: usize = 4;
-
-/// One step of a row.
-#[inline(always)]
-fn step<D: Dot, const AT: usize>(dot: D, sums: &mut [D::Sum; 2], x: D::X, w: [D::W; 2]) {
-    *sums = [dot.add::<AT>(sums[0], x, w[0]), dot.add::<AT>(sums[1], x, w[1])];
-}
-
-/// f32 sums as f32 results.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Plainly<'a> {
-    /// Added to each column, as many as the panel is wide.
-    pub bias: Option<&'a [f32]>,
-    /// Add to what `out` holds.
-    pub accumulate: bool,
-    /// Negative results become zero.
-    pub relu: bool,
-}
-
-impl Plainly<'_> {
-    /// Turns two vectors of sums into results: as many as `out` has room for.
-    #[inline(always)]
-    pub fn store<S: Simd>(self, simd: S, sums: [S::F32; 2], out: &mut [f32]) {
-        let width = 2 * S::LANES;
-        if out.len() == width {
-            return self.both(simd, sums, out);
-        }
-        // A vector may be longer than what is left of the row: by way of the stack.
-        let mut all = [0.0; 2 * MOST_LANES];
-        let real = out.len();
-        all[..real].copy_from_slice(out);
-        self.both(simd, sums, &mut all[..width]);
-        out.copy_from_slice(&all[..real]);
-    }
-
-    #[inline(always)]
-    fn both<S: Simd>(self, simd: S, sums: [S::F32; 2], out: &mut [f32]) {
-        let (a, b) = out.split_at_mut(S::LANES);
-        for (i, (mut sum, out)) in sums.into_iter().zip([a, b]).enumerate() {
-            if let Some(bias) = self.bias {
-                sum = simd.add(sum, simd.load(&bias[i * S::LANES..]));
-            }
-            if self.accumulate {
-                sum = simd.add(sum, simd.load(out));
-            }
-            if self.relu {
-                sum = simd.max(sum, simd.splat(0.0));
-            }
-            simd.store(sum, out);
-        }
-    }
 }

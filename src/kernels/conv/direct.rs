@@ -221,8 +221,7 @@ impl<T: Number> RealWork<T> for Band<'_, T> {
         for (g, (panels, bias)) in self.direct.groups.iter().enumerate() {
             let read = self.first + g * (shape.input / shape.groups);
             for p in 0..panels.count() {
-                let (panel, next) = (panels.panel(p), p + 1);
-                let next = (large && next < panels.count()).then(|| panels.panel(next));
+                let (panel, next) = (panels.panel(p), panels.get(p + 1).filter(|_| large));
                 let bias = Some(&bias[p * 2 * D::LANES..][..2 * D::LANES]);
                 let finish = Plainly { bias, accumulate: false, relu: self.task.relu };
                 for (l, out) in self.out.chunks_mut(self.line * shape.output).enumerate() {

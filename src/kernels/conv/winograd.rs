@@ -261,8 +261,7 @@ impl<T: Number> Block<'_, T> {
         let left = Left { data, first: 0, step: input_step, runs: &[0], run: weights.k() };
         let pieces = Pieces::new(&mut self.products[point * product_stride..][..product_stride]);
         for p in 0..weights.count() {
-            let next = p + 1;
-            let next = if next < weights.count() { Some(weights.panel(next)) } else { following.map(|w| w.panel(0)) };
+            let next = weights.get(p + 1).or_else(|| following?.get(0));
             let panel = weights.panel(p).then(next);
             let target = Target { pieces: &pieces, at: panel.first, step: product_step };
             // SAFETY: `products` is borrowed mutably.

@@ -334,7 +334,7 @@ impl<T> Block<'_, T> {
         for p in self.panels.clone() {
             let panel = group.panels.panel(p);
             let next = if p + 1 < self.panels.end { p + 1 } else { self.after };
-            let next = (large && next < group.panels.count()).then(|| group.panels.panel(next));
+            let next = group.panels.get(next).filter(|_| large);
             let at = p * 2 * D::LANES..(p + 1) * 2 * D::LANES;
             let finish = finish(Scale { bias: &group.bias[at.clone()], factors: &group.factors[at] });
             for l in self.span.clone() {
