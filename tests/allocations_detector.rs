@@ -6,7 +6,7 @@ use std::alloc::System;
 use edge_rcnn::calibrate::{Calibrator, Method};
 use edge_rcnn::detector::{Detected, Detector, DetectorOptions, Precision};
 use edge_rcnn::frame::Picture;
-use edge_rcnn::model::arch::{ZF, ZF_PLAIN};
+use edge_rcnn::model::arch::{VGG_CNN_M_1024, ZF, ZF_PLAIN};
 use edge_rcnn::model::{Bundle, Manifest, StorageType, Weights};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
@@ -39,8 +39,8 @@ fn allocations(bundle: Bundle, precision: Precision, pictures: &[Picture]) -> us
 
 #[test]
 fn a_frame_takes_no_memory() {
-    // With an LRN within a channel and without.
-    for network in [&ZF_PLAIN, &ZF] {
+    // With an LRN within a channel, across channels and without.
+    for network in [&ZF_PLAIN, &ZF, &VGG_CNN_M_1024] {
         let classes = ["cat", "dog"].map(String::from).to_vec();
         let mut weights = Weights::he_random(network, classes.len(), Some(9), Some(8), 17);
         weights.0.get_mut("conv1.weight").unwrap().data.iter_mut().for_each(|w| *w /= 100.0);

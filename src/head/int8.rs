@@ -2,7 +2,7 @@
 
 use super::{HeadError, HeadOutput, softmax};
 use crate::kernels::int8::{ConvShape, Dot, Out, QuantConv, QuantScratch, quantize};
-use crate::kernels::team;
+use crate::kernels::{Kernels, team};
 use crate::model::quantize::{Activation, Becomes, Dataflow, POOLED, QuantizeError, Quantized};
 
 /// The quantised head of a network.
@@ -84,10 +84,11 @@ impl QuantHead {
             return Err(HeadError::Input { got: pooled.len(), rois: n, inputs });
         }
         let (step, Activation { scale, zeros }) = (self.step(), &self.pooled);
+        let kernels = Kernels::best();
         let mut bytes = std::mem::take(&mut self.bytes);
         bytes.resize(n * step, 0);
         team::for_each_chunk(&mut bytes, step, |roi, bytes| {
-            quantize(&pooled[roi * inputs..][..inputs], *scale, zeros[0], &mut bytes[..inputs]);
+            quantize(kernels, &pooled[roi * inputs..][..inputs], *scale, zeros[0], &mut bytes[..inputs]);
         });
         let done = self.run_bytes(&bytes, n, out);
         self.bytes = bytes;

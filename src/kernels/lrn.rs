@@ -4,6 +4,7 @@
 //! with zeros outside (n = size²). Vectors run along the channels. The usual beta, 0.75, is an inverse square root and the
 //! root of that; any other a power. Agrees with the definition in f64 to 1e-6 relative.
 
+use std::cell::Cell;
 use std::ops::Range;
 
 use super::choice::Kernels;
@@ -65,6 +66,11 @@ fn near(i: usize, len: usize, size: usize) -> Range<usize> {
     i.saturating_sub(half)..(i + size - half).min(len)
 }
 
+thread_local! {
+    /// Kept from line to line.
+    static SQUARES: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
+}
+
 /// One line of the result.
 pub struct LrnLine<'a> {
     /// The numbers of the layer.
@@ -104,7 +110,9 @@ impl<'a> LrnLine<'a> {
         let Self { channels, params, .. } = self;
         let half = size.saturating_sub(1) / 2;
         // The squares of a pixel, with zeros on both sides for the windows that overhang, and room for the last vector.
-        let mut squares = vec![0.0; channels + size + S::LANES];
+        let mut squares = SQUARES.take();
+        squares.clear();
+        squares.resize(channels + size + S::LANES, 0.0);
         let x = self.line(0);
         for (x, out) in x.chunks_exact(channels).zip(self.out.chunks_exact_mut(channels)) {
             squares[half..].iter_mut().zip(x).for_each(|(s, x)| *s = x * x);
@@ -115,6 +123,7 @@ impl<'a> LrnLine<'a> {
                 store_some(simd, y, &mut out[c..]);
             }
         }
+        SQUARES.set(squares);
     }
 
     #[inline(always)]

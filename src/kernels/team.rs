@@ -172,18 +172,11 @@ pub fn threads() -> usize {
 
 /// Calls `f` with each number below `tasks`, on the threads of the current team.
 pub fn for_each(tasks: usize, f: impl Fn(usize) + Sync) {
-    let team = if tasks > 1 { CURRENT.take() } else { None };
-    let Some(team) = team else { return (0..tasks).for_each(f) };
-    // Until the job is done the current team is none: a job inside of a task runs on that task's thread.
-    struct Restore(Option<Arc<Members>>);
-    impl Drop for Restore {
-        fn drop(&mut self) {
-            CURRENT.set(self.0.take());
-        }
-    }
-    let restore = Restore(Some(team));
-    if let Some(team) = &restore.0 {
-        team.run(tasks, &f);
+    let team = if tasks > 1 { CURRENT.with_borrow(Clone::clone) } else { None };
+    match team {
+        // Until the job is done the current team is none: a job inside of a task runs on that task's thread.
+        Some(team) => with_current(None, || team.run(tasks, &f)),
+        None => (0..tasks).for_each(f),
     }
 }
 

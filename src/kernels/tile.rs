@@ -29,7 +29,7 @@ mod panels;
 mod steps;
 
 pub use finish::{Finish, Plainly, Target, put};
-pub use panels::{Panel, Panels, SMALL};
+pub use panels::{Panel, Panels, SECOND_LEVEL};
 use steps::{Apart, steps};
 
 use super::buffer::Plain;

@@ -4,15 +4,19 @@
 //! file says the same, and all that remains is kernels one after another on channels-last maps of u8. Where an LRN follows,
 //! a convolution gives real numbers, which are quantised after it.
 
+mod step;
+mod steps;
+
 use std::time::Instant;
 
 use super::{LayerTime, Maps, TrunkError, check_input};
 use crate::frame::{Blob, Pixels};
-use crate::kernels::int8::{self, Between, ConvShape, Dot, Out, PoolShape, QuantConv, QuantScratch, to_u8};
-use crate::kernels::{Kernels, LrnParams, MapShape, lrn, to_channel_major};
-use crate::model::arch::{Layer, pooled_len};
-use crate::model::quantize::{Activation, Becomes, CONV5, Dataflow, IMAGE, QuantizeError, Quantized};
+use crate::kernels::int8::{Dot, Out, QuantConv, to_u8};
+use crate::kernels::{Kernels, MapShape, to_channel_major};
+use crate::model::quantize::{Activation, CONV5, Dataflow, IMAGE, QuantizeError, Quantized};
 use crate::model::{Architecture, onnx::TRUNK_OUTPUTS};
+use step::{Map, Memory, Step, Values, View};
+use steps::{rpn, steps};
 
 /// A quantised trunk ready to run at any input size.
 pub struct QuantTrunk {
@@ -54,78 +58,6 @@ struct Outputs {
     rpn: [Vec<f32>; 2],
 }
 
-/// One layer.
-enum Step {
-    /// Convolution and ReLU, to u8, and max pooling where it gains by being joined.
-    Conv(QuantConv, Option<PoolShape>),
-    /// Convolution and ReLU, to real numbers.
-    RealConv(QuantConv),
-    /// Convolution, ReLU, LRN and max pooling, to u8.
-    Normalised(QuantConv, Between),
-    /// Max pooling of either.
-    Pool(PoolShape),
-    /// LRN of real numbers, quantised after it. Pooling may come later: the largest number has the largest step.
-    Lrn(LrnParams, Activation),
-}
-
-/// A map between layers.
-struct Map {
-    rows: usize,
-    cols: usize,
-    channels: usize,
-    values: Values,
-}
-
-enum Values {
-    U8(Vec<u8>),
-    Real(Vec<f32>),
-}
-
-impl Values {
-    fn view(&self) -> View<'_> {
-        match self {
-            Self::U8(bytes) => View::U8(bytes),
-            Self::Real(reals) => View::Real(reals),
-        }
-    }
-}
-
-/// The same, lent.
-#[derive(Clone, Copy)]
-enum View<'a> {
-    U8(&'a [u8]),
-    Real(&'a [f32]),
-}
-
-/// Kept from picture to picture.
-#[derive(Default)]
-struct Memory {
-    bytes: Vec<Vec<u8>>,
-    reals: Vec<Vec<f32>>,
-    scratch: QuantScratch,
-}
-
-impl Memory {
-    fn bytes(&mut self, len: usize) -> Vec<u8> {
-        let mut bytes = self.bytes.pop().unwrap_or_default();
-        bytes.resize(len, 0);
-        bytes
-    }
-
-    fn reals(&mut self, len: usize) -> Vec<f32> {
-        let mut reals = self.reals.pop().unwrap_or_default();
-        reals.resize(len, 0.0);
-        reals
-    }
-
-    fn give_back(&mut self, values: Values) {
-        match values {
-            Values::U8(bytes) => self.bytes.push(bytes),
-            Values::Real(reals) => self.reals.push(reals),
-        }
-    }
-}
-
 impl QuantTrunk {
     /// The trunk of a quantised network, on certain instructions.
     pub fn new(
@@ -135,81 +67,9 @@ impl QuantTrunk {
         dot: Dot,
         kernels: Kernels,
     ) -> Result<Self, QuantizeError> {
-        let layers = network.trunk;
-        // Layers after a convolution that are part of its step.
-        let mut joined = 0;
-        let last = network.convs().last().map_or("", |c| c.name);
-        let (mut steps, mut input) = (Vec::new(), 3);
-        for (i, layer) in layers.iter().enumerate() {
-            // What the next convolution reads; that of the last is the map itself.
-            let next =
-                layers[i + 1..].iter().find_map(|l| if let Layer::Conv { name, .. } = l { Some(*name) } else { None });
-            let to = next.map_or(Some(CONV5), |name| flow.input_of(name)).unwrap_or(CONV5);
-            match *layer {
-                Layer::Conv { name, out, kernel, stride, pad, groups } => {
-                    let shape = ConvShape { input, output: out, kernel, stride, pad, groups };
-                    input = out;
-                    let before_next = layers[i + 1..].iter().take_while(|l| !matches!(l, Layer::Conv { .. }));
-                    let normalised = before_next.clone().any(|l| matches!(l, Layer::Lrn { .. }));
-                    debug_assert!(name != last || !normalised, "no network normalises its last map");
-                    let becomes = if normalised { Becomes::Real { relu: true } } else { Becomes::Map(to) };
-                    let conv = match flow.input_of(name).unwrap_or(IMAGE) {
-                        IMAGE => quantized.first_kernel(name, shape, becomes, dot)?,
-                        map => quantized.kernel(name, shape, map, becomes, dot)?,
-                    };
-                    let pool_at = |i: usize| match layers.get(i) {
-                        Some(&Layer::MaxPool { kernel, stride, pad, .. }) => Some(PoolShape { kernel, stride, pad }),
-                        _ => None,
-                    };
-                    let between = match (layers.get(i + 1), pool_at(i + 2)) {
-                        (Some(lrn), Some(pool)) => lrn_params(lrn).map(|lrn| (lrn, pool)),
-                        _ => None,
-                    };
-                    let step = match (pool_at(i + 1), between) {
-                        (Some(pool), _) if conv.pools() => {
-                            joined = 1;
-                            Step::Conv(conv, Some(pool))
-                        }
-                        (_, Some((lrn, pool))) if conv.normalises(&lrn, &pool) => {
-                            joined = 2;
-                            let Activation { scale, zeros } = quantized.activation(to)?;
-                            Step::Normalised(conv, Between { lrn, pool, scale: *scale, zero: zeros[0] })
-                        }
-                        _ if normalised => Step::RealConv(conv),
-                        _ => Step::Conv(conv, None),
-                    };
-                    steps.push((name, step));
-                }
-                _ if joined > 0 => joined -= 1,
-                Layer::MaxPool { name, kernel, stride, pad } => {
-                    steps.push((name, Step::Pool(PoolShape { kernel, stride, pad })));
-                }
-                Layer::Lrn { name, .. } => {
-                    let Some(params) = lrn_params(layer) else { continue };
-                    steps.push((name, Step::Lrn(params, quantized.activation(to)?.clone())));
-                }
-            }
-        }
-        let rpn = match flow.input_of("rpn_conv") {
-            None => None,
-            Some(_) => {
-                let one = |layer: &str, input, kernel, map, becomes| {
-                    let output = quantized.layers.get(layer).map_or(0, |l| l.scales.len());
-                    let shape = ConvShape { input, output, kernel, stride: 1, pad: kernel / 2, groups: 1 };
-                    quantized.kernel(layer, shape, map, becomes, dot)
-                };
-                let (hidden, real) = ("rpn_conv.relu", Becomes::Real { relu: false });
-                let [_, scores, deltas] = TRUNK_OUTPUTS;
-                Some([
-                    one("rpn_conv", input, 3, CONV5, Becomes::Map(hidden))?,
-                    one(scores, network.rpn_channels, 1, hidden, real)?,
-                    one(deltas, network.rpn_channels, 1, hidden, real)?,
-                ])
-            }
-        };
         Ok(Self {
-            steps,
-            rpn,
+            steps: steps(network, quantized, flow, dot)?,
+            rpn: rpn(network, quantized, flow, dot)?,
             image: quantized.activation(IMAGE)?.clone(),
             conv5: quantized.activation(CONV5)?.clone(),
             smallest_side: network.smallest_side(),
@@ -343,81 +203,4 @@ impl QuantTrunk {
         }
         Pixels { height, width, scale, data }
     }
-}
-
-impl Step {
-    fn run(
-        &self,
-        x: View<'_>,
-        [rows, cols, channels]: MapShape,
-        dot: Dot,
-        kernels: Kernels,
-        memory: &mut Memory,
-    ) -> Map {
-        match (self, x) {
-            (Self::Conv(conv, None), View::U8(x)) => {
-                let shape = conv.shape();
-                let (to, over) = (shape.out_len(rows), shape.out_len(cols));
-                let mut out = memory.bytes(to * over * shape.output);
-                conv.run(x, rows, cols, &mut memory.scratch, Out::U8(&mut out));
-                Map { rows: to, cols: over, channels: shape.output, values: Values::U8(out) }
-            }
-            (Self::Conv(conv, Some(pool)), View::U8(x)) => {
-                let shape = conv.shape();
-                let to = (pooled(shape.out_len(rows), *pool), pooled(shape.out_len(cols), *pool));
-                let mut out = memory.bytes(to.0 * to.1 * shape.output);
-                conv.run_pooled(x, rows, cols, *pool, &mut memory.scratch, &mut out, to);
-                Map { rows: to.0, cols: to.1, channels: shape.output, values: Values::U8(out) }
-            }
-            (Self::RealConv(conv), View::U8(x)) => {
-                let shape = conv.shape();
-                let (to, over) = (shape.out_len(rows), shape.out_len(cols));
-                let mut out = memory.reals(to * over * shape.output);
-                conv.run(x, rows, cols, &mut memory.scratch, Out::F32(&mut out));
-                Map { rows: to, cols: over, channels: shape.output, values: Values::Real(out) }
-            }
-            (Self::Normalised(conv, between), View::U8(x)) => {
-                let (shape, pool) = (conv.shape(), between.pool);
-                let to = (pooled(shape.out_len(rows), pool), pooled(shape.out_len(cols), pool));
-                let mut out = memory.bytes(to.0 * to.1 * shape.output);
-                conv.run_normalised(x, rows, cols, kernels, *between, &mut memory.scratch, &mut out, to);
-                Map { rows: to.0, cols: to.1, channels: shape.output, values: Values::U8(out) }
-            }
-            (Self::Pool(pool), x) => {
-                let (from, to) = ([rows, cols, channels], [pooled(rows, *pool), pooled(cols, *pool), channels]);
-                let values = match x {
-                    View::U8(x) => {
-                        let mut out = memory.bytes(to.iter().product());
-                        int8::max_pool(dot, *pool, x, from, &mut out, to);
-                        Values::U8(out)
-                    }
-                    View::Real(x) => {
-                        let mut out = memory.reals(to.iter().product());
-                        int8::max_pool(dot, *pool, x, from, &mut out, to);
-                        Values::Real(out)
-                    }
-                };
-                Map { rows: to[0], cols: to[1], channels, values }
-            }
-            (Self::Lrn(params, activation), View::Real(x)) => {
-                let (mut real, mut out) = (memory.reals(x.len()), memory.bytes(x.len()));
-                lrn(kernels, *params, x, [rows, cols, channels], &mut real);
-                int8::quantize(&real, activation.scale, activation.zeros[0], &mut out);
-                memory.give_back(Values::Real(real));
-                Map { rows, cols, channels, values: Values::U8(out) }
-            }
-            // `new` has put the steps together so that each gets what the one before gives.
-            _ => unreachable!("a layer got a map of the other kind"),
-        }
-    }
-}
-
-/// The numbers of an LRN layer.
-fn lrn_params(layer: &Layer) -> Option<LrnParams> {
-    let Layer::Lrn { region, size, alpha, beta, k, .. } = *layer else { return None };
-    Some(LrnParams { window: region.window(size), alpha, beta, k })
-}
-
-fn pooled(len: usize, pool: PoolShape) -> usize {
-    pooled_len(len, pool.kernel, pool.stride, pool.pad)
 }

@@ -17,7 +17,7 @@ use super::super::normalised::Normalised;
 use super::super::pool::{PoolLines, PoolShape, pool_lines};
 use super::super::real::{Number, Operands, Real, RealWork};
 use super::super::team::{self, Pieces};
-use super::super::tile::{Left, Panels, Plainly, SMALL, Target, rows};
+use super::super::tile::{Left, Panels, Plainly, SECOND_LEVEL, Target, rows};
 use super::{ConvShape, Scratch, Task};
 
 /// Bands of lines for each thread.
@@ -84,7 +84,7 @@ impl<T: Number> Direct<T> {
         let line = if flat { 256 } else { task.out_cols };
         let between_lines = if flat { line * shape.input } else { between_lines };
         let lines = (task.out_rows * task.out_cols).div_ceil(line);
-        let band = if self.bytes() <= SMALL { 1 } else { lines.div_ceil(4 * team::threads()) };
+        let band = if self.bytes() <= SECOND_LEVEL { 1 } else { lines.div_ceil(4 * team::threads()) };
         team::for_each_chunk(out, band * line * shape.output, |i, out| {
             let first = i * band * between_lines;
             T::run(self.set, Band { direct: self, task, left: &left, line, between_lines, first, out });
@@ -92,7 +92,7 @@ impl<T: Number> Direct<T> {
     }
 
     pub(super) fn pools(&self, shape: &ConvShape) -> bool {
-        self.bytes() <= SMALL && !is_flat(shape)
+        self.bytes() <= SECOND_LEVEL && !is_flat(shape)
     }
 
     pub(super) fn run_pooled(
@@ -217,7 +217,7 @@ struct Band<'a, T: Number> {
 impl<T: Number> RealWork<T> for Band<'_, T> {
     #[inline(always)]
     fn run<D: Real<Input = T, Weight = T>>(self, dot: D) {
-        let (shape, large) = (self.task.shape, self.direct.bytes() > SMALL);
+        let (shape, large) = (self.task.shape, self.direct.bytes() > SECOND_LEVEL);
         for (g, (panels, bias)) in self.direct.groups.iter().enumerate() {
             let read = self.first + g * (shape.input / shape.groups);
             for p in 0..panels.count() {

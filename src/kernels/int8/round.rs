@@ -1,6 +1,7 @@
 //! Real numbers to u8.
 
-use crate::kernels::team;
+use crate::kernels::Kernels;
+use crate::kernels::simd::{Simd, Work};
 
 /// Adding this to a number in ±2²² leaves no room for a fraction in f32: the sum is rounded to the nearest, halves to the
 /// even, and its lowest bits are that whole number.
@@ -16,20 +17,32 @@ pub fn to_u8(x: f32, zero: u8) -> u8 {
     ((x + NO_FRACTION).to_bits() as u8).wrapping_add(zero)
 }
 
-/// Quantises a map with one scale and zero point, on the current team.
+/// Quantises numbers with one scale and zero point.
 ///
 /// # Panics
 ///
 /// If the lengths differ.
-pub fn quantize(x: &[f32], scale: f32, zero: u8, out: &mut [u8]) {
-    assert_eq!(x.len(), out.len(), "a map and its quantised form");
-    team::for_each_chunk(out, PIECE, |i, out| {
-        out.iter_mut().zip(&x[i * PIECE..]).for_each(|(q, x)| *q = to_u8(x / scale, zero));
-    });
+pub fn quantize(kernels: Kernels, x: &[f32], scale: f32, zero: u8, out: &mut [u8]) {
+    assert_eq!(x.len(), out.len(), "numbers and their quantised form");
+    kernels.run(Quantize { x, scale, zero, out });
 }
 
-/// Numbers of a task.
-const PIECE: usize = 1 << 14;
+struct Quantize<'a> {
+    x: &'a [f32],
+    scale: f32,
+    zero: u8,
+    out: &'a mut [u8],
+}
+
+impl Work for Quantize<'_> {
+    type Out = ();
+
+    // Compilers make vectors of it, of the width for which this is compiled.
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        self.out.iter_mut().zip(self.x).for_each(|(q, x)| *q = to_u8(x / self.scale, self.zero));
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -48,7 +61,9 @@ mod tests {
             }
         }
         let mut out = [0; 3];
-        quantize(&[0.0, 0.75, -9.0], 0.5, 10, &mut out);
-        assert_eq!(out, [10, 12, 0]); // 1.5 → 2
+        for kernels in Kernels::available() {
+            quantize(kernels, &[0.0, 0.75, -9.0], 0.5, 10, &mut out);
+            assert_eq!(out, [10, 12, 0], "{}", kernels.name()); // 1.5 → 2
+        }
     }
 }

@@ -312,7 +312,7 @@ fn normalising_on_the_way_gives_the_bytes_of_layer_after_layer() {
             let mut want = vec![0; to[0] * to[1] * shape.output];
             conv.run(&x, rows, cols, &mut scratch, Out::F32(&mut map));
             crate::kernels::lrn(Kernels::best(), lrn, &map, from, &mut normal);
-            quantize(&normal, 0.05, 3, &mut bytes);
+            quantize(Kernels::best(), &normal, 0.05, 3, &mut bytes);
             max_pool(Dot::best(), pool, &bytes, from, &mut want, [to[0], to[1], shape.output]);
             let between = Between { lrn, pool, scale: 0.05, zero: 3 };
             for threads in [1, 3] {
@@ -321,6 +321,13 @@ fn normalising_on_the_way_gives_the_bytes_of_layer_after_layer() {
                 let kernels = Kernels::best();
                 team.install(|| conv.run_normalised(&x, rows, cols, kernels, between, &mut scratch, &mut got, to));
                 assert_eq!(got, want, "{shape:?} {lrn:?} on {threads} threads");
+                got.fill(1);
+                team.install(|| between.run(kernels, &map, from, &mut scratch, &mut got, to));
+                assert_eq!(got, want, "{shape:?} {lrn:?} of a map on {threads} threads");
+                let alone = Between { pool: PoolShape { kernel: 1, stride: 1, pad: 0 }, ..between };
+                let mut got = vec![1; bytes.len()];
+                team.install(|| alone.run(kernels, &map, from, &mut scratch, &mut got, (from[0], from[1])));
+                assert_eq!(got, bytes, "{shape:?} {lrn:?} without pooling on {threads} threads");
             }
         }
     }

@@ -3,7 +3,7 @@
 use crate::kernels::buffer::{Buffer, Plain};
 
 /// Weights up to this size, in bytes, stay in a second-level cache next to the rows they are multiplied with.
-pub const SMALL: usize = 256 << 10;
+pub const SECOND_LEVEL: usize = 256 << 10;
 
 /// A right factor of k rows and n columns, in panels: for each group of `width` columns the rows, `step` of them
 /// interleaved. The last panel and the last rows are filled up with zeros.

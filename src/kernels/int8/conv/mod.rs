@@ -14,17 +14,18 @@
 //!    one (`pooled`).
 #![allow(unsafe_code)]
 
+mod normalised;
 mod pack;
 mod pooled;
 mod tail;
 
-pub use pooled::Between;
+pub use normalised::Between;
 
 use super::dot::{Bytes, Dot, IntDot, IntWork, Reals, Scale};
 use crate::kernels::ConvShape;
 use crate::kernels::buffer::Buffer;
 use crate::kernels::team::{self, Pieces};
-use crate::kernels::tile::{Finish, Left, SMALL, Target, rows};
+use crate::kernels::tile::{Finish, Left, SECOND_LEVEL, Target, rows};
 use pack::{Group, Runs};
 
 /// What becomes of the sums.
@@ -241,7 +242,7 @@ impl QuantConv {
         let threads = team::threads();
         // Blocks of few lines take turns in fetching the same weights; with many threads there must be enough to share.
         let bytes = lines.count.saturating_sub(1) * lines.step + lines.len * lines.left.step;
-        let wanted = (BLOCKS * threads).div_ceil(pairs.max(1)).max(bytes.div_ceil(NEAR));
+        let wanted = (BLOCKS * threads).div_ceil(pairs.max(1)).max(bytes.div_ceil(KEPT_MAP));
         let shares = lines.len.div_ceil(self.share);
         let cuts = match lines.count {
             1 => (lines.len / self.share.max(14)).clamp(1, wanted),
@@ -274,7 +275,7 @@ const PANELS: usize = 2;
 /// Blocks for each thread, at least.
 const BLOCKS: usize = 6;
 /// Bytes of a map that stay in the second-level cache while all weights pass by.
-const NEAR: usize = 1 << 20;
+const KEPT_MAP: usize = 1 << 20;
 /// Lines of a map that are copied at a time.
 const LINES: usize = 16;
 
@@ -330,7 +331,7 @@ impl<T> Block<'_, T> {
         let ConvShape { input, groups, .. } = conv.shape;
         let group = &conv.groups[self.group];
         let skip = self.pixels.start;
-        let large = group.panels.bytes() > SMALL;
+        let large = group.panels.bytes() > SECOND_LEVEL;
         for p in self.panels.clone() {
             let panel = group.panels.panel(p);
             let next = if p + 1 < self.panels.end { p + 1 } else { self.after };

@@ -2,27 +2,23 @@
 //! the two, the largest of a network, is never written.
 //!
 //! The largest of the sums has the largest byte, so pooling bytes is pooling sums. Lines of the convolution wait in a ring
-//! as long as a window is high; the largest of each column are taken first, in one more line, and then those of each row. Where two bands of lines meet, the lines that both need are computed twice.
+//! as long as a window is high; the largest of each column are taken first, in one more line, and then those of each row.
+//! Where two bands of lines meet, the lines that both need are computed twice.
 #![allow(unsafe_code)]
 
 use super::{Block, QuantConv, QuantScratch, Rescale};
-use crate::kernels::Kernels;
 use crate::kernels::int8::dot::{IntDot, IntWork};
 use crate::kernels::int8::pool::max_line;
-use crate::kernels::int8::to_u8;
-use crate::kernels::lrn::LrnParams;
-use crate::kernels::normalised::Normalised;
-use crate::kernels::pool::{PoolLines, PoolShape};
-use crate::kernels::simd::{Simd, Work};
+use crate::kernels::pool::PoolShape;
 use crate::kernels::team::{self, Pieces};
 
 /// Weights up to this size, in bytes, stay in a first-level cache next to the pixels they are multiplied with.
-const SMALL: usize = 32 << 10;
+pub(super) const FIRST_LEVEL: usize = 32 << 10;
 
 impl QuantConv {
     /// Whether [`run_pooled`](Self::run_pooled) gains: with small weights, before which there are many pixels.
     pub fn pools(&self) -> bool {
-        self.bytes() <= SMALL && self.shape.kernel > 1 && matches!(self.rescale, Rescale::U8 { .. })
+        self.bytes() <= FIRST_LEVEL && self.shape.kernel > 1 && matches!(self.rescale, Rescale::U8 { .. })
     }
 
     /// [`run`](Self::run) and max pooling in one; `out` are `to` rows and columns of windows.
@@ -74,110 +70,8 @@ impl QuantConv {
     }
 }
 
-/// The layers between a convolution with real results and the next map of bytes.
-#[derive(Debug, Clone, Copy)]
-pub struct Between {
-    /// The LRN.
-    pub lrn: LrnParams,
-    /// The pooling after it.
-    pub pool: PoolShape,
-    /// Value of a step and zero point of the bytes.
-    pub scale: f32,
-    /// Zero point.
-    pub zero: u8,
-}
-
-impl QuantConv {
-    /// Whether [`run_normalised`](Self::run_normalised) is possible and gains.
-    pub fn normalises(&self, lrn: &LrnParams, pool: &PoolShape) -> bool {
-        let small = self.bytes() <= SMALL && self.shape.kernel > 1;
-        small && matches!(self.rescale, Rescale::F32 { .. }) && Normalised::supports(lrn, pool)
-    }
-
-    /// [`run`](Self::run), LRN and max pooling in one, all of real numbers, which are quantised at the end; `out` are `to` rows
-    /// and columns of windows. Pooling before or after quantising is the same: the largest number has the largest byte.
-    ///
-    /// # Panics
-    ///
-    /// As [`run_pooled`](Self::run_pooled) does, and if the results are bytes.
-    #[allow(clippy::too_many_arguments, reason = "those of `run_pooled`, and the kernels of the LRN")]
-    pub fn run_normalised(
-        &self,
-        x: &[u8],
-        rows: usize,
-        cols: usize,
-        kernels: Kernels,
-        between: Between,
-        scratch: &mut QuantScratch,
-        out: &mut [u8],
-        to: (usize, usize),
-    ) {
-        let (channels, pool) = (self.shape.output, between.pool);
-        let from = (self.shape.out_len(rows), self.shape.out_len(cols));
-        assert!(matches!(self.rescale, Rescale::F32 { .. }), "real results of {:?}", self.shape);
-        assert_eq!(x.len(), rows * cols * self.shape.input, "a map of {rows}×{cols} for {:?}", self.shape);
-        assert_eq!(out.len(), to.0 * to.1 * channels, "the result of {rows}×{cols} for {:?}", self.shape);
-        pool.check([from.0, from.1, channels], [to.0, to.1, channels]);
-        if out.is_empty() {
-            return;
-        }
-        let (row, line) = (to.1 * channels, from.1 * channels);
-        let layers = Normalised { lrn: between.lrn, pool, lines: from.0, line, channels };
-        let (mut reals, mut tails) = (std::mem::take(&mut scratch.reals), std::mem::take(&mut scratch.tails));
-        let bands = (BANDS * team::threads()).min(to.0);
-        let memory = layers.memory() + row;
-        reals.resize(bands * memory, 0.0);
-        let lines = self.lines(x, rows, cols, scratch, false);
-        let tails_len = lines.tails_len(self);
-        tails.resize(bands * tails_len, 0);
-        let (rings, all_tails, pieces) = (Pieces::new(&mut reals), Pieces::new(&mut tails), Pieces::new(out));
-        team::for_each(bands, |i| {
-            let band = to.0 * i / bands..to.0 * (i + 1) / bands;
-            // SAFETY: each band has memory and tails of its own.
-            let (memory, tails) = unsafe {
-                (rings.take(i * memory..(i + 1) * memory), all_tails.take(i * tails_len..(i + 1) * tails_len))
-            };
-            let (memory, pooled) = memory.split_at_mut(layers.memory());
-            let convolve = |l: usize, out: &mut [f32]| {
-                let (here, out) = (lines.only(self, l, tails), Pieces::new(out));
-                for (group, g) in self.groups.iter().enumerate() {
-                    let after = g.panels.count();
-                    let (panels, span, pixels) = (0..after, 0..1, 0..from.1);
-                    let (lines, out, out_step) = (&here, &out, channels);
-                    self.dot.run(Block { conv: self, lines, group, panels, after, span, pixels, out, out_step });
-                }
-            };
-            let finish = |r: usize, lines: &[&[f32]]| {
-                // SAFETY: each band has rows of its own.
-                let out = unsafe { pieces.take(r * row..(r + 1) * row) };
-                kernels.run(PoolLines { pool, lines, channels, out: pooled });
-                kernels.run(Quantise { x: pooled, scale: between.scale, zero: between.zero, out });
-            };
-            layers.rows(kernels, memory, band, convolve, finish);
-        });
-        (scratch.reals, scratch.tails) = (reals, tails);
-    }
-}
-
-/// Real numbers to bytes.
-struct Quantise<'a> {
-    x: &'a [f32],
-    scale: f32,
-    zero: u8,
-    out: &'a mut [u8],
-}
-
-impl Work for Quantise<'_> {
-    type Out = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, _: S) {
-        self.out.iter_mut().zip(self.x).for_each(|(q, x)| *q = to_u8(x / self.scale, self.zero));
-    }
-}
-
 /// Bands for each thread.
-const BANDS: usize = 3;
+pub(super) const BANDS: usize = 3;
 
 /// Some rows of the output of convolution and pooling.
 struct PooledBand<'a> {
