@@ -9,9 +9,13 @@ mirror() {
     echo "${all%%[[:space:]]*}"
 }
 main=$(mirror debian) security=$(mirror debian-security)
-if [ "$ID" != debian ] || [ -z "$main" ]; then
+if [ "$ID" != debian ]; then
     echo "$(basename "$0"): this needs Debian's packages; elsewhere use rustup's targets" >&2
     exit 1
+fi
+# Images for clouds name theirs in a file of its own (mirror+file:).
+if [ -z "$main" ]; then
+    main=http://deb.debian.org/debian security=http://deb.debian.org/debian-security
 fi
 
 # apt for packages of one architecture, with a state of its own. A broken list then spoils that architecture only.
@@ -26,17 +30,26 @@ apt_of() {
 }
 
 signed="signed-by=/usr/share/keyrings/debian-archive-keyring.gpg"
+# Makes what apt_of needs; lists that are older than a day, or of which one could not be fetched, are fetched again.
 update() {
     local state=$dir/apt/$1
-    [ ! -e "$state/list" ] || return 0
-    mkdir -p "$state"/{lists/partial,cache/archives/partial,parts}
-    touch "$state/status"
-    for suite in "$VERSION_CODENAME" "$VERSION_CODENAME-backports"; do
-        echo "deb [$signed] $main $suite main"
-    done >"$state/list"
-    [ -z "$security" ] || echo "deb [$signed] $security $VERSION_CODENAME-security main" >>"$state/list"
-    # A list that cannot be fetched matters only if what it names is missing, which is noticed there.
-    apt_of "$1" apt-get update >"$state/log" 2>&1 || true
+    [ -z "$(find "$state/fetched" -mtime -1 2>/dev/null)" ] || return 0
+    if [ ! -e "$state/list" ]; then
+        mkdir -p "$state"/{lists/partial,cache/archives/partial,parts}
+        touch "$state/status"
+        for suite in "$VERSION_CODENAME" "$VERSION_CODENAME-backports"; do
+            echo "deb [$signed] $main $suite main"
+        done >"$state/list"
+        [ -z "$security" ] || echo "deb [$signed] $security $VERSION_CODENAME-security main" >>"$state/list"
+    fi
+    refresh "$1"
+}
+
+# A list that cannot be fetched matters only if what it names is missing, which is noticed there.
+refresh() {
+    local state=$dir/apt/$1
+    rm -f "$state/fetched"
+    if apt_of "$1" apt-get update -o APT::Update::Error-Mode=any >"$state/log" 2>&1; then touch "$state/fetched"; fi
 }
 
 # Another release of Debian beside this one, for what need not run here: also ARCH RELEASE
@@ -44,20 +57,31 @@ also() {
     local state=$dir/apt/$1 line="deb [$signed] $main $2 main"
     grep -qxF "$line" "$state/list" && return
     echo "$line" >>"$state/list"
-    apt_of "$1" apt-get update >"$state/log" 2>&1 || true
+    refresh "$1"
 }
 
 # All versions of a package, the newest first.
 versions() { apt_of "$1" apt-cache madison "$2" | awk -F'|' '/Packages/ { gsub(/ /, "", $2); print $2 }' | sort -rVu; }
 
+# Packages of an architecture as files in $dir/new: download ARCH PACKAGE…
+download() {
+    local arch=$1
+    shift
+    rm -rf "$dir/new"
+    mkdir -p "$dir/new"
+    (cd "$dir/new" && apt_of "$arch" apt-get download "$@" >>"$dir/apt/$arch/log" 2>&1)
+}
+
 # Unpacks packages of an architecture into a folder: unpack ARCH DIR PACKAGE…
 unpack() {
     local arch=$1 into=$2 there
     shift 2
-    rm -rf "$dir/new"
-    mkdir -p "$dir/new" "$into"
-    (cd "$dir/new" && apt_of "$arch" apt-get download "$@" >>"$dir/apt/$arch/log" 2>&1) ||
-        { tail -n 5 "$dir/apt/$arch/log" >&2; exit 1; }
+    # Lists may name what the mirror has replaced since.
+    if ! download "$arch" "$@"; then
+        refresh "$arch"
+        download "$arch" "$@" || { tail -n 5 "$dir/apt/$arch/log" >&2; exit 1; }
+    fi
+    mkdir -p "$into"
     for there in "$dir"/new/*.deb; do
         dpkg-deb --fsys-tarfile "$there" | tar -x -C "$into" --exclude='./usr/share/doc*' --exclude='./usr/share/man*'
     done

@@ -10,9 +10,18 @@ arch=${1:-}
 . "$(dirname "$0")/target.sh"
 cd "$root"
 sh cross/setup.sh --cross "$arch"
-[ -z "${RUSTC:-}" ] || cross/toolchain.sh "$toolchain" "$arch"
+[ "${RUSTC:-}" != "$toolchain/rustc" ] || cross/toolchain.sh "$toolchain" "$arch"
 compiler=CARGO_TARGET_${upper}_LINKER
 export EDGE_RCNN_LINKER=${!compiler:-gcc}
+# For a linker that has none beside it (cross/linker.sh).
+here=
+[ "$arch" = "$(uname -m)" ] || here=$gnu-
+export EDGE_RCNN_OBJCOPY=${OBJCOPY:-${here}objcopy}
+# What `bench` says it was built of. A program that is not told would keep the checkout's path, to ask git there.
+if [ -z "${EDGE_RCNN_COMMIT:-}" ] && [ -e .git ] && commit=$(git rev-parse --short=12 HEAD 2>/dev/null); then
+    [ -z "$(git status --porcelain --untracked-files=no)" ] || commit=$commit+
+    export EDGE_RCNN_COMMIT=$commit
+fi
 # Only for the program: cargo would build everything anew for another linker.
 cargo rustc --locked --profile dist --target "$target" --bin edge-rcnn -- -C linker=cross/linker.sh
 

@@ -24,6 +24,11 @@ while :; do
 done
 targets=${*:-aarch64 armv7 x86_64}
 cd "$(dirname "$0")/.."
+# Compares what is found; after an hour of emulation is too late to miss it.
+if [ -n "$program" ] && ! command -v python3 >/dev/null; then
+    echo "emulate: --program needs python3 (Debian package python3)" >&2
+    exit 1
+fi
 work=$PWD/target/emulate
 mkdir -p "$work"
 : >"$work/results"
@@ -107,7 +112,7 @@ emulate() {
         return
     fi
 
-    [ -z "${RUSTC:-}" ] || cross/toolchain.sh "$toolchain" "$arch" || return
+    [ "${RUSTC:-}" != "$toolchain/rustc" ] || cross/toolchain.sh "$toolchain" "$arch" || return
     CARGO_TARGET_DIR=$PWD/target/kernels cargo test --locked --manifest-path cross/kernels/Cargo.toml --target "$target" \
         --no-run --message-format json >"$work/build.json" || return
     sed -n 's/.*"test":true.*"executable":"\([^"]*\)".*/\1/p' "$work/build.json" >"$work/$arch.tests"

@@ -7,8 +7,15 @@
 # instruction sets among them. Without the entry the register is shorter by a name that nobody asks for.
 set -eu
 
-# aarch64-linux-gnu-gcc has aarch64-linux-gnu-objcopy beside it.
-objcopy=${EDGE_RCNN_LINKER%gcc}objcopy
+# aarch64-linux-gnu-gcc (or -gcc-12) has aarch64-linux-gnu-objcopy beside it. For other linkers cross/build.sh names the
+# target's.
+objcopy=${EDGE_RCNN_OBJCOPY:-objcopy}
+case ${EDGE_RCNN_LINKER##*/} in
+*gcc | *gcc-[0-9]*)
+    beside=${EDGE_RCNN_LINKER%gcc*}objcopy
+    ! command -v "$beside" >/dev/null || objcopy=$beside
+    ;;
+esac
 copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT
 for argument; do

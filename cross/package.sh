@@ -2,9 +2,11 @@
 # Makes a Debian package of what cross/build.sh has built, building it first: cross/package.sh aarch64|armv7|x86_64
 #
 # In it: the program, its manual pages and completions (written by the program itself, foreign ones run in qemu-user), the
-# service with its settings, a udev rule. The last line names the file. Needs dpkg-deb; runs lintian if it is installed and
-# fails if lintian finds an error. Same sources, same compiler: same package, byte for byte.
+# service with its settings, a udev rule, the licences. The last line names the file. Needs dpkg-deb; runs lintian if it is
+# installed and fails if lintian finds an error. What it takes to get the same bytes again stands in cross/README.md.
 set -euo pipefail
+# Folders and redirected files get their permissions from it.
+umask 022
 
 arch=${1:-}
 . "$(dirname "$0")/target.sh"
@@ -52,12 +54,15 @@ sed -e '1,/^$/d' -e 's/^$/./' -e 's/^/ /' LICENSE-MIT >"$out/mit"
 sed -e "/^ @MIT@/{r $out/mit" -e 'd}' $parts/copyright >"$out/copyright"
 put 644 "$out/copyright" $doc/copyright
 cargo tree --locked --offline -e normal --target "$target" --prefix none -f '{p} {l}' | sed 's/ (\*)$//; s/ (proc-macro)//' |
-    grep -v '^edge-rcnn ' | sort -u >"$out/crates.txt"
+    grep -v '^edge-rcnn ' | LC_ALL=C sort -u >"$out/crates.txt"
 packed "$out/crates.txt" $doc/crates.txt.gz
+cross/licences.sh "$target" "$out/crates.txt" >"$out/licences"
+packed "$out/licences" $doc/LICENSES.gz
 packed CHANGELOG.md $doc/NEWS.gz
 printf 'edge-rcnn (%s) unstable; urgency=medium\n\n  * What is new in users'\'' terms is in NEWS.gz.\n\n -- %s  %s\n' \
     "$version" "$who" "$(date -uRd "@$SOURCE_DATE_EPOCH")" >"$out/changelog"
 packed "$out/changelog" $doc/changelog.gz
+put 644 cross/systemd/preview.conf $doc/examples/preview.conf
 put 644 $parts/lintian-overrides usr/share/lintian/overrides/edge-rcnn
 
 for script in postinst prerm postrm; do
@@ -65,12 +70,15 @@ for script in postinst prerm postrm; do
 done
 (cd "$tree" && find etc -type f -printf '/%p\n') >"$tree/DEBIAN/conffiles"
 (cd "$tree" && find . -path ./DEBIAN -prune -o -path ./etc -prune -o -type f -printf '%P\n' | LC_ALL=C sort | xargs md5sum) >"$tree/DEBIAN/md5sums"
+# As Debian reckons it, whatever blocks the file system has: each file rounded up to KiB, and one for each folder.
+installed=$(find "$tree" -path "$tree/DEBIAN" -prune -o -type f -printf '%s\n' -o -printf '1\n' |
+    awk '{ sum += int(($1 + 1023) / 1024) } END { print sum }')
 cat >"$tree/DEBIAN/control" <<END
 Package: edge-rcnn
 Version: $version
 Architecture: $debian
 Maintainer: $who
-Installed-Size: $(du -sk --exclude=DEBIAN "$tree" | cut -f 1)
+Installed-Size: $installed
 Section: video
 Priority: optional
 Suggests: ffmpeg, v4l-utils

@@ -28,9 +28,20 @@ x86_64)
     ;;
 esac
 
+# Messages of panics name files: without the folders of this machine, so that another builds the same bytes. cargo splits
+# flags at spaces; a folder with one in its name keeps it. Of two that fit rustc takes the last.
+crates=${CARGO_HOME:-${HOME:-}/.cargo}
+for from in "$(cd "$root" && pwd -P)=/edge-rcnn" "$(readlink -f "$crates" || echo "$crates")=/cargo"; do
+    case $from in
+    *[[:space:]]*) ;;
+    *) flags="$flags --remap-path-prefix=$from" ;;
+    esac
+done
+
 # What the environment has of its own wins.
 upper=$(echo $target | tr a-z- A-Z_)
-eval "export CARGO_TARGET_${upper}_RUSTFLAGS=\"\${CARGO_TARGET_${upper}_RUSTFLAGS:-$flags}\""
+name=CARGO_TARGET_${upper}_RUSTFLAGS
+export "$name=${!name:-$flags}"
 if [ "$arch" != "$(uname -m)" ]; then
     # The C compiler for one build script of a dependency is found by the same name.
     eval "export CARGO_TARGET_${upper}_LINKER=\${CARGO_TARGET_${upper}_LINKER:-$gnu-gcc}"
@@ -39,8 +50,9 @@ if [ "$arch" != "$(uname -m)" ]; then
     eval "export BINDGEN_EXTRA_CLANG_ARGS_$lower=\"\${BINDGEN_EXTRA_CLANG_ARGS_$lower:---sysroot=/usr/$gnu -I/usr/$gnu/include}\""
 fi
 
-# The compiler that is there, if it knows the target (rustup target add), else Debian's.
-if [ ! -d "$(rustc --print target-libdir --target $target 2>/dev/null)" ]; then
+# The compiler that is there, if it knows the target (rustup target add), else Debian's. This machine's own target comes with
+# whatever compiler cross/setup.sh installs, perhaps only after this.
+if [ "$arch" != "$(uname -m)" ] && [ ! -d "$(rustc --print target-libdir --target $target 2>/dev/null)" ]; then
     RUSTC=$toolchain/rustc RUSTDOC=$toolchain/rustdoc
     export RUSTC RUSTDOC
 fi

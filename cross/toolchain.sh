@@ -57,7 +57,7 @@ library() {
         [ -z "$version" ] || break
     done
     if [ -z "$version" ]; then
-        echo "toolchain: no libstd-rust-web-dev $want for $arch ($dir/apt/$arch/log); remove $dir/apt/$arch to try again" >&2
+        echo "toolchain: no libstd-rust-web-dev $want for $arch ($dir/apt/$arch/log); if Debian has a newer one, remove $dir" >&2
         grep -m 2 '^\(E\|W\|Err\):' "$dir/apt/$arch/log" >&2 || true
         exit 1
     fi

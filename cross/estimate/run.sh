@@ -11,6 +11,7 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 here=cross/estimate work=$PWD/target/estimate
 mkdir -p "$work"
+command -v python3 >/dev/null || { echo "run.sh: needs python3 (Debian package python3)" >&2; exit 1; }
 
 measure() {
     local family precision scale size regions
@@ -39,12 +40,12 @@ tests() {
     CARGO_TARGET_DIR=$PWD/target/kernels cargo test --locked --manifest-path cross/kernels/Cargo.toml --lib --no-run \
         --message-format json "$@" | sed -n 's/.*"test":true.*"executable":"\([^"]*\)".*/\1/p'
 }
+sh cross/setup.sh --cross aarch64 >&2
 native=$(tests)
 arm=$(
     arch=aarch64
     . cross/target.sh
-    sh cross/setup.sh --cross $arch >&2
-    [ -z "${RUSTC:-}" ] || cross/toolchain.sh "$toolchain" $arch >&2
+    [ "${RUSTC:-}" != "$toolchain/rustc" ] || cross/toolchain.sh "$toolchain" $arch >&2
     tests --target "$target"
 )
 toolchain=${EDGE_RCNN_TOOLCHAIN:-$PWD/target/toolchain}

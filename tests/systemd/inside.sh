@@ -167,7 +167,9 @@ write_settings 'preview = "127.0.0.1:8080"'
 systemctl start $unit 2>/dev/null
 check "without a network there is no preview, and it says what to do" has 'cross/systemd/preview.conf'
 fresh
-install -D -m 644 /parts/preview.conf /etc/systemd/system/$unit.d/preview.conf
+preview=/usr/share/doc/edge-rcnn/examples/preview.conf
+[ -e /parts/edge-rcnn.deb ] || preview=/parts/preview.conf
+install -D -m 644 $preview /etc/systemd/system/$unit.d/preview.conf
 systemctl daemon-reload
 check "with the drop-in for it, it starts" systemctl start $unit
 page() { bash -c 'exec 3<>/dev/tcp/127.0.0.1/8080 && printf "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n" >&3 && cat <&3' | grep -q '^<title>edge-rcnn\|<title>edge-rcnn'; }

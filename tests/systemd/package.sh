@@ -21,6 +21,7 @@ package_checks() {
     check "the manual is there" sh -c 'zcat /usr/share/man/man1/edge-rcnn.1.gz | grep -q "^\.SH SYNOPSIS"'
     check "and the completions" bash -c 'source /usr/share/bash-completion/completions/edge-rcnn && complete -p edge-rcnn'
     check "and the licence" grep -q "Permission is hereby granted" /usr/share/doc/edge-rcnn/copyright
+    check "and those of crates and of the font" sh -c 'zcat /usr/share/doc/edge-rcnn/LICENSES.gz | grep -q "UBUNTU FONT LICENCE"'
 
     fresh
     write_settings

@@ -16,6 +16,9 @@ x86_64) debian=amd64 called=x86 prefix= ;;
 aarch64) debian=arm64 called=arm64 prefix=aarch64-linux-gnu- ;;
 *) echo "loopback: x86_64 or aarch64" >&2 && exit 2 ;;
 esac
+for tool in make "${prefix}gcc" "${prefix}strip"; do
+    command -v "$tool" >/dev/null || { echo "loopback: needs $tool" >&2; exit 1; }
+done
 into=$dir/loopback-$version
 if [ ! -e "$into/done" ]; then
     release=${version%-"$debian"}

@@ -8,14 +8,14 @@ work=$root/target/vm
 dir=$work
 . "$root/cross/apt.sh"
 . "$root/cross/target.sh"
-# What runs on this machine is built as anywhere else.
-[ "$arch" != "$(uname -m)" ] || unset RUSTC RUSTDOC "CARGO_TARGET_${upper}_RUSTFLAGS"
+# What runs on this machine is built as anywhere else: those flags would be taken without --target, too.
+[ "$arch" != "$(uname -m)" ] || unset "CARGO_TARGET_${upper}_RUSTFLAGS"
 machines=$work/$debian
 mkdir -p "$machines"
 cd "$machines"
 
-update "$debian"
 if [ ! -e unpacked/done ]; then
+    update "$debian"
     rm -rf unpacked
     kernel=$(apt_of "$debian" apt-cache search --names-only "^linux-image-[0-9.]*-[0-9]*-$debian\$" | cut -d' ' -f1 | sort -V | tail -n 1)
     [ -n "$kernel" ] || { echo "vm: apt offers no linux-image-…-$debian ($work/apt/$debian/log)" >&2; exit 1; }
@@ -32,11 +32,20 @@ qemu=($system)
 if ! command -v $system >/dev/null; then
     if [ ! -e qemu/done ]; then
         rm -rf qemu
-        mkdir qemu
-        # Everything that installing it would bring.
-        needed=$(apt-get install -s --no-install-recommends $package | awk '/^Inst/ { print $2 }')
+        ours=$(dpkg --print-architecture)
+        update "$ours"
+        # Everything that installing it would bring beside what is installed, by our lists: the machine's own may be empty. Tools
+        # of another qemu that are there do not matter.
+        awk 'BEGIN { RS = ""; ORS = "\n\n" } !/^Package: qemu-/' /var/lib/dpkg/status >"$work/apt/$ours/installed"
+        needed=$(apt_of "$ours" apt-get install -s --no-install-recommends -o Dir::State::Status="$work/apt/$ours/installed" \
+            $package 2>>"$work/apt/$ours/log" | awk '/^Inst/ { print $2 }') || needed=
+        if [ -z "$needed" ]; then
+            echo "vm: apt cannot get $package ($work/apt/$ours/log):" >&2
+            tail -n 5 "$work/apt/$ours/log" >&2
+            exit 1
+        fi
         # shellcheck disable=SC2086 # a list
-        (cd qemu && apt-get download -q $needed >/dev/null 2>&1 && for deb in *.deb; do dpkg-deb -x "$deb" . && rm "$deb"; done)
+        unpack "$ours" "$PWD/qemu" $needed
         touch qemu/done
     fi
     libs=$PWD/qemu/usr/lib/x86_64-linux-gnu:$PWD/qemu/lib/x86_64-linux-gnu
@@ -79,7 +88,7 @@ furnish() {
 # makes it: small_network FOLDER
 small_network() {
     [ ! -e ../model/model.toml ] || return 0
-    [ -x "$1/examples/tiny_bundle" ] || (cd "$root" && cargo build --release --example tiny_bundle)
+    [ -x "$1/examples/tiny_bundle" ] || (cd "$root" && sh cross/setup.sh && cargo build --release --example tiny_bundle)
     $emulator "$1/examples/tiny_bundle" ../model
 }
 

@@ -1,9 +1,9 @@
 #!/bin/bash
 # Boots a Debian kernel with the drivers `vivid` (a camera without hardware) and `v4l2loopback` (one that shows what is
 # written to it; loopback.sh builds it) in qemu and runs the real program on them.
-# Needs Debian 12 on x86-64 with apt, cargo, python3 and gzip; installs nothing: kernel, busybox, v4l2-ctl and, where it is
-# missing, qemu are downloaded as packages and unpacked under target/vm. Emulated it takes some minutes; VM_ACCEL=kvm uses
-# the hardware.
+# Needs Debian 12 on x86-64 with apt, python3, gzip, and make and gcc (of that processor) for loopback.sh. Installs nothing but
+# what building needs and is missing, Rust and gcc (cross/setup.sh): kernel, busybox, v4l2-ctl and, where it is missing, qemu
+# are downloaded as packages and unpacked under target/vm. Emulated it takes some minutes; VM_ACCEL=kvm uses the hardware.
 #
 #   tests/vm/run.sh [--record] [x86_64|aarch64]
 #
@@ -14,7 +14,11 @@ set -euo pipefail
 recorded=
 [ "${1:-}" != --record ] || { recorded=yes; shift; }
 arch=${1:-x86_64}
+for tool in make python3 gzip; do
+    command -v $tool >/dev/null || { echo "vm: needs $tool (Debian package $tool)" >&2; exit 1; }
+done
 . "$(dirname "$0")/machine.sh"
+sh "$root/cross/setup.sh" --cross "$arch"
 
 # EDGE_RCNN_BUILD names a folder in which the program has been built already.
 build=${EDGE_RCNN_BUILD:-}
