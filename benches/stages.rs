@@ -1,7 +1,6 @@
-//! Time per stage at the paper's size: ZF, a 600×1000 frame (38×63 map), 300 RoIs, 20 classes.
+//! Time of each stage after the trunk, of one core, at the paper's size: ZF, a 600×1000 frame (39×64 map), 300 RoIs, 20 classes.
 //!
-//! `cargo bench --bench stages` runs on all cores; `RAYON_NUM_THREADS=1` shows the work of one. The RPN's maps are
-//! smooth waves, so that boxes overlap about as much as a network's do: with white noise nearly nothing is suppressed
+//! `cargo bench --bench stages`; `edge-rcnn bench` shows them on several threads. The RPN's maps are smooth waves, so that boxes overlap about as much as a network's do: with white noise nearly nothing is suppressed
 //! and the stage ends early.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
@@ -16,8 +15,8 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use std::hint::black_box;
 
-const ROWS: usize = 38;
-const COLS: usize = 63;
+const ROWS: usize = 39;
+const COLS: usize = 64;
 const CHANNELS: usize = 256;
 const OUTPUTS: usize = 21;
 const STRIDE: f32 = 1.0 / 16.0;

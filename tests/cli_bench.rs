@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::process::{Command, Output};
 
+use edge_rcnn::kernels::{Kernels, int8::Dot};
 use serde::Deserialize;
 
 /// Every field; others are an error here.
@@ -89,8 +90,11 @@ fn the_report_holds_together_as_one_line_of_json() {
     }
     assert!(r.proposals <= 20 && r.sha256.len() == 64 && !r.model.is_empty() && !r.cpu.is_empty());
     // The built-in model is in 8 bits, and computed in integers where that is faster.
-    let kernels = ["scalar", "avx2", "avx512", "neon", "int8-vnni", "int8-amx", "int8-neon-dot"];
-    assert!(kernels.contains(&r.kernels.as_str()) && r.gpu.is_none(), "{} {:?}", r.kernels, r.gpu);
+    let known = match r.kernels.strip_prefix("int8-") {
+        Some(integer) => Dot::NAMES.contains(&integer),
+        None => Kernels::NAMES.contains(&r.kernels.as_str()),
+    };
+    assert!(known && r.gpu.is_none(), "{} {:?}", r.kernels, r.gpu);
     for (name, s) in r.stage_ms.iter().map(|(n, s)| (n.as_str(), s)).chain([("frame", &r.frame_ms)]) {
         assert!(0.0 < s.p50 && s.p50 <= s.p95 && s.p95 <= s.p99, "{name} {s:?}");
         // Percentiles are values that occurred, so a part is never longer than the longest whole.

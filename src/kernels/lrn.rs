@@ -136,7 +136,13 @@ impl<'a> LrnLine<'a> {
         assert!(count <= MOST_LINES, "a window of {size} lines");
         lines.iter_mut().zip(0..count).for_each(|(line, i)| *line = self.line(i));
         if size == 3 {
-            return self.within_three(simd, &lines[..count]);
+            // How many lines there are is known when this is compiled.
+            return match lines[..count] {
+                [a, b, c] => self.within_three(simd, [a, b, c]),
+                [a, b] => self.within_three(simd, [a, b]),
+                [a] => self.within_three(simd, [a]),
+                _ => (),
+            };
         }
         for col in 0..cols {
             let at = near(col, cols, size);
@@ -158,34 +164,54 @@ impl<'a> LrnLine<'a> {
 }
 
 impl LrnLine<'_> {
-    /// The usual size: sums of columns are added up once, and three of them at each pixel.
+    /// The usual size: sums of columns are added up once, and three of them at each pixel. Memory is read in its order, which is
+    /// why the sums wait in memory and not in registers.
     #[inline(always)]
-    fn within_three<S: Simd>(self, simd: S, lines: &[&[f32]]) {
+    fn within_three<S: Simd, const LINES: usize>(self, simd: S, lines: [&[f32]; LINES]) {
         let (channels, params, strength) = (self.channels, self.params, self.params.alpha / 9.0);
-        let here = lines[self.here];
-        for c in (0..channels).step_by(S::LANES) {
-            let len = S::LANES.min(channels - c);
-            let column = |at: usize| {
-                let mut sum = simd.splat(0.0);
-                for line in lines {
-                    if let Some(x) = line.get(at + c..at + c + len) {
-                        let x = load_some(simd, x);
-                        sum = simd.mul_add(x, x, sum);
-                    }
-                }
-                sum
-            };
-            let (mut left, mut middle) = (simd.splat(0.0), column(0));
-            for at in (0..self.out.len()).step_by(channels) {
+        let pixels = self.out.len() / channels;
+        for block in (0..channels).step_by(BLOCK) {
+            let width = BLOCK.min(channels - block);
+            let pixel = |p: usize| lines.map(|line| &line[p * channels + block..][..width]);
+            let mut sums = [[0.0; BLOCK]; 3];
+            let [mut left, mut middle, mut right] = sums.each_mut();
+            let first = pixel(0);
+            for c in (0..width).step_by(S::LANES) {
+                simd.store(squares(simd, &first, c), &mut middle[c..]);
+            }
+            for p in 0..pixels {
                 // Beyond the last pixel there are zeros.
-                let right = column(at + channels);
-                let sum = simd.add(simd.add(left, middle), right);
-                let y = scale(simd, load_some(simd, &here[at + c..][..len]), sum, strength, params);
-                store_some(simd, y, &mut self.out[at + c..][..len]);
-                (left, middle) = (middle, right);
+                let next = (p + 1 < pixels).then(|| pixel(p + 1));
+                let x = pixel(p)[self.here];
+                let out = &mut self.out[p * channels + block..][..width];
+                for c in (0..width).step_by(S::LANES) {
+                    let next = match &next {
+                        Some(next) => squares(simd, next, c),
+                        None => simd.splat(0.0),
+                    };
+                    simd.store(next, &mut right[c..]);
+                    let sum = simd.add(simd.add(simd.load(&left[c..]), simd.load(&middle[c..])), next);
+                    let y = scale(simd, load_some(simd, &x[c..]), sum, strength, params);
+                    store_some(simd, y, &mut out[c..]);
+                }
+                (left, middle, right) = (middle, right, left);
             }
         }
     }
+}
+
+/// Channels whose sums are kept: a multiple of a vector.
+const BLOCK: usize = 256;
+
+/// The squares from channel `c` on, of a pixel in each line.
+#[inline(always)]
+fn squares<S: Simd, const LINES: usize>(simd: S, pixel: &[&[f32]; LINES], c: usize) -> S::F32 {
+    let mut sum = simd.splat(0.0);
+    for line in pixel {
+        let x = load_some(simd, &line[c..]);
+        sum = simd.mul_add(x, x, sum);
+    }
+    sum
 }
 
 /// Lines of the highest window.

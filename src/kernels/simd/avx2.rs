@@ -100,6 +100,17 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn inverse_sqrt(self, a: __m256) -> __m256 {
+        // One step of Newton's method from 12 bits, where AVX-512 has 14.
+        // SAFETY: `self` proves the features.
+        unsafe {
+            let r = _mm256_rsqrt_ps(a);
+            let half = _mm256_mul_ps(_mm256_mul_ps(a, r), _mm256_mul_ps(r, _mm256_set1_ps(-0.5)));
+            _mm256_mul_ps(r, _mm256_add_ps(half, _mm256_set1_ps(1.5)))
+        }
+    }
+
+    #[inline(always)]
     fn mul_add(self, a: __m256, b: __m256, c: __m256) -> __m256 {
         // SAFETY: `self` proves the features.
         unsafe { _mm256_fmadd_ps(a, b, c) }
