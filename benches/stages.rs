@@ -1,7 +1,7 @@
 //! Time of each stage after the trunk, of one core, at the paper's size: ZF, a 600×1000 frame (39×64 map), 300 RoIs, 20 classes.
 //!
-//! `cargo bench --bench stages`; `edge-rcnn bench` shows them on several threads. The RPN's maps are smooth waves, so that boxes overlap about as much as a network's do: with white noise nearly nothing is suppressed
-//! and the stage ends early.
+//! `cargo bench --bench stages`; `edge-rcnn bench` shows them on several threads. The RPN's maps are smooth waves, so that
+//! boxes overlap about as much as a network's do: with white noise nearly nothing is suppressed and the stage ends early.
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
 use criterion::{Criterion, criterion_group, criterion_main};

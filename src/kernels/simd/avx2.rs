@@ -1,7 +1,7 @@
 //! x86 with AVX2 and FMA: vectors of eight. A tile of 6×16 takes 12 of 16 registers, its weights 2.
 #![allow(unsafe_code)]
 
-use super::{Simd, Work};
+use super::{Simd, Work, nearer_inverse_sqrt};
 use core::arch::x86_64::*;
 
 /// Proof that the processor has avx2 and fma.
@@ -103,11 +103,8 @@ impl Simd for Avx2 {
     fn inverse_sqrt(self, a: __m256) -> __m256 {
         // One step of Newton's method from 12 bits, where AVX-512 has 14.
         // SAFETY: `self` proves the features.
-        unsafe {
-            let r = _mm256_rsqrt_ps(a);
-            let half = _mm256_mul_ps(_mm256_mul_ps(a, r), _mm256_mul_ps(r, _mm256_set1_ps(-0.5)));
-            _mm256_mul_ps(r, _mm256_add_ps(half, _mm256_set1_ps(1.5)))
-        }
+        let r = unsafe { _mm256_rsqrt_ps(a) };
+        nearer_inverse_sqrt(self, a, r)
     }
 
     #[inline(always)]

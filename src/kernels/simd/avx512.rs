@@ -1,7 +1,7 @@
 //! x86 with AVX-512: vectors of sixteen. A tile of 14×32 takes 28 of 32 registers, its weights 2.
 #![allow(unsafe_code)]
 
-use super::{Simd, Work};
+use super::{Simd, Work, nearer_inverse_sqrt};
 use core::arch::x86_64::*;
 
 /// Proof that the processor has avx512f, avx512bw and avx512vl.
@@ -106,11 +106,8 @@ impl Simd for Avx512 {
     fn inverse_sqrt(self, a: __m512) -> __m512 {
         // One step of Newton's method from 14 bits; a division and a root take three times as long.
         // SAFETY: `self` proves the features.
-        unsafe {
-            let r = _mm512_rsqrt14_ps(a);
-            let half = _mm512_mul_ps(_mm512_mul_ps(a, r), _mm512_mul_ps(r, _mm512_set1_ps(-0.5)));
-            _mm512_mul_ps(r, _mm512_add_ps(half, _mm512_set1_ps(1.5)))
-        }
+        let r = unsafe { _mm512_rsqrt14_ps(a) };
+        nearer_inverse_sqrt(self, a, r)
     }
 
     #[inline(always)]

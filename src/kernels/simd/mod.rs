@@ -102,6 +102,14 @@ pub trait Work {
 /// Lanes of the widest vectors.
 pub const MOST_LANES: usize = 16;
 
+/// One step of Newton's method towards `1 / √a` from `r`, of which twice as many bits are right then.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+fn nearer_inverse_sqrt<S: Simd>(simd: S, a: S::F32, r: S::F32) -> S::F32 {
+    let half = simd.mul(simd.mul(a, r), simd.mul(r, simd.splat(-0.5)));
+    simd.mul(r, simd.add(half, simd.splat(1.5)))
+}
+
 /// The first lanes of a slice that may be too short; the missing are zero.
 #[inline(always)]
 pub fn load_some<S: Simd>(simd: S, x: &[f32]) -> S::F32 {

@@ -43,7 +43,7 @@ impl<T> Copy for Target<'_, T> {}
 ///
 /// # Safety
 ///
-/// As for [`rows`].
+/// As for [`rows`](super::rows).
 #[inline(always)]
 pub unsafe fn put<D: Dot, F: Finish<D>>(
     dot: D,

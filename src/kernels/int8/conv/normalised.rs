@@ -87,8 +87,7 @@ impl QuantConv {
             let finish = |r: usize, lines: &[&[f32]]| {
                 // SAFETY: each band has rows of its own.
                 let out = unsafe { pieces.take(r * row..(r + 1) * row) };
-                kernels.run(PoolLines { pool, lines, channels, out: pooled });
-                quantize(kernels, pooled, between.scale, between.zero, out);
+                between.finish(kernels, lines, channels, pooled, out);
             };
             layers.rows(kernels, memory, band, convolve, finish);
         });
@@ -137,9 +136,14 @@ impl Between {
             layers.rows_of_map(kernels, ring, to.0 * i / bands..to.0 * (i + 1) / bands, x, |r, lines| {
                 // SAFETY: each band has rows of its own.
                 let out = unsafe { pieces.take(r * row..(r + 1) * row) };
-                kernels.run(PoolLines { pool, lines, channels, out: pooled });
-                quantize(kernels, pooled, self.scale, self.zero, out);
+                self.finish(kernels, lines, channels, pooled, out);
             });
         });
+    }
+
+    /// A row of bytes from the normalised lines that its windows cover, by way of `pooled`.
+    fn finish(&self, kernels: Kernels, lines: &[&[f32]], channels: usize, pooled: &mut [f32], out: &mut [u8]) {
+        kernels.run(PoolLines { pool: self.pool, lines, channels, out: pooled });
+        quantize(kernels, pooled, self.scale, self.zero, out);
     }
 }
