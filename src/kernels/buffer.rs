@@ -18,6 +18,8 @@ impl Plain for f32 {}
 impl Plain for i8 {}
 impl Plain for u8 {}
 impl Plain for u16 {}
+impl Plain for i16 {}
+impl Plain for i32 {}
 
 mod sealed {
     pub trait Sealed {}
@@ -25,6 +27,8 @@ mod sealed {
     impl Sealed for i8 {}
     impl Sealed for u8 {}
     impl Sealed for u16 {}
+    impl Sealed for i16 {}
+    impl Sealed for i32 {}
 }
 
 /// Numbers that begin at a cache line; zero when new, then whatever was written.

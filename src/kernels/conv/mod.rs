@@ -11,6 +11,7 @@
 //! 1e-2). `scalar` kernels are always direct. Results do not depend on the number of threads.
 
 pub mod direct;
+pub mod tiles;
 pub mod winograd;
 
 use super::bf16::Bf16;
@@ -96,7 +97,7 @@ impl Conv {
     ///
     /// If a slice has another length than the shape says, or the groups do not divide the channels.
     pub fn new(kernels: Kernels, shape: ConvShape, weight: &[f32], bias: &[f32], bf16: Option<Bf16>) -> Self {
-        let winograd = kernels != Kernels::scalar() && winograd::supports(&shape);
+        let winograd = kernels != Kernels::scalar() && tiles::supports(&shape);
         Self::with_method(kernels, shape, weight, bias, bf16.filter(|_| shape.kernel > 1), winograd)
     }
 

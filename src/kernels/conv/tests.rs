@@ -85,7 +85,7 @@ fn every_instruction_set_and_method_agrees_with_the_sum_in_f64() {
             let (weight, bias) = (random(shape.weights(), 1), random(shape.output, 2));
             let mut methods = vec![(false, None, 1e-5)];
             methods.extend(Bf16::available().into_iter().map(|bf16| (false, Some(bf16), 1e-2)));
-            if winograd::supports(&shape) {
+            if tiles::supports(&shape) {
                 methods.push((true, None, 1e-4));
                 methods.extend(Bf16::available().into_iter().map(|bf16| (true, Some(bf16), 2e-2)));
             }

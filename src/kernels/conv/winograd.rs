@@ -12,30 +12,17 @@
 //! A 5×5 convolution of step 2 is the sum of four 3×3 ones of step 1: over pixels of even and odd row and column. They are
 //! four times as many channels to this method, and 36·4 multiplications replace 400.
 //!
-//! Layout: transformed inputs `[36][tile][phase, channel]`, products `[36][tile][output]`, for a block of tiles.
-//!
-//! 1. Blocks small enough that one of the 36 left factors stays in a second-level cache while all panels pass by.
-//! 2. Distances between the 36 matrices are odd numbers of cache lines: their writes do not fall into one cache set.
-//! 3. A thread takes a block through all three steps: nothing that it has in its cache is needed by another one, and threads
-//!    meet once for each block. Blocks are of equal size, as many as threads at a time.
-//! 4. Measured on one core of a Zen 4 at 600×1000: see `benches/NOTES.md`.
+//! Layout and blocks: see [`tiles`](super::tiles). Measured on one core of a Zen 4 at 600×1000: see `benches/NOTES.md`.
 #![allow(unsafe_code)]
 
 use super::super::buffer::Buffer;
 use super::super::real::{Number, Real, RealWork};
-use super::super::simd::{MOST_LANES, Simd, load_some, store_some};
-use super::super::team::{self, Pieces};
+use super::super::simd::{Simd, load_some, store_some};
+use super::super::team::Pieces;
 use super::super::tile::{Left, Panels, Plainly, Target, rows};
+use super::tiles::{IN, OUT, POINTS, Sizes, Square, Tiles, taps};
 use super::{ConvShape, Scratch, Task};
 
-/// Side of a tile of outputs.
-const OUT: usize = 4;
-/// Side of the pixels it depends on.
-const IN: usize = 6;
-/// Products per tile and channel pair.
-const POINTS: usize = IN * IN;
-/// Tiles worked on at a time: a left factor of 400 channels then takes 300 KB.
-const BLOCK: usize = 192;
 /// The points √½ and √2; minus, 0 and ∞ go without saying.
 const A: f64 = std::f64::consts::FRAC_1_SQRT_2;
 const B: f64 = std::f64::consts::SQRT_2;
@@ -52,11 +39,6 @@ pub struct Winograd<T: Number = f32> {
     stride: usize,
 }
 
-/// Whether a convolution is of the kind that this method computes, and so many channels that it gains.
-pub fn supports(shape: &ConvShape) -> bool {
-    matches!((shape.kernel, shape.stride), (3, 1) | (5, 2)) && shape.groups == 1 && shape.input.min(shape.output) >= 16
-}
-
 impl<T: Number> Winograd<T> {
     /// Transforms and packs `[output, input, kernel, kernel]`.
     pub fn new(set: T::Set, shape: ConvShape, weight: &[f32], bias: &[f32]) -> Self {
@@ -67,12 +49,7 @@ impl<T: Number> Winograd<T> {
         for (i, weight) in weight.chunks_exact(kernel * kernel).enumerate() {
             let (n, channel) = (i / input, i % input);
             for phase in 0..phases {
-                // The 3×3 kernel that this phase sees: every `stride`th tap, zero where the kernel ends.
-                let tap = |row: usize, col: usize| match (row * stride + phase / stride, col * stride + phase % stride)
-                {
-                    (y, x) if y < kernel && x < kernel => f64::from(weight[y * kernel + x]),
-                    _ => 0.0,
-                };
+                let tap = taps(&shape, weight, phase);
                 for (value, panels) in weight_transform(tap).into_iter().zip(&mut points) {
                     *panels.at_mut(phase * input + channel, n) = T::nearest(value);
                 }
@@ -84,39 +61,24 @@ impl<T: Number> Winograd<T> {
     }
 
     pub(super) fn run(&self, task: &Task, x: &[f32], scratch: &mut Scratch, out: &mut [f32]) {
-        let cols = task.out_cols.div_ceil(OUT);
-        let tiles = task.out_rows.div_ceil(OUT) * cols;
-        let threads = team::threads().min(tiles);
-        let turns = tiles.div_ceil(BLOCK * threads);
-        let sizes = Sizes::new(self, tiles.div_ceil(turns * threads));
-        let inputs = T::buffer(&mut scratch.operands);
-        inputs.resize(threads * POINTS * sizes.input_stride);
-        scratch.products.resize(threads * POINTS * sizes.product_stride);
-        let (inputs, products) = (Pieces::new(inputs), Pieces::new(&mut scratch.products));
-        let out = &Pieces::new(out);
-        for turn in 0..turns {
-            team::for_each(threads, |i| {
-                let cut = |part: usize| tiles * part / (turns * threads);
-                let tiles = cut(turn * threads + i)..cut(turn * threads + i + 1);
-                let (input, product) = (POINTS * sizes.input_stride, POINTS * sizes.product_stride);
-                // SAFETY: each task of a turn has another `i`.
-                let (inputs, products) =
-                    unsafe { (inputs.take(i * input..(i + 1) * input), products.take(i * product..(i + 1) * product)) };
-                T::run(self.set, Block { winograd: self, task, sizes, tiles, cols, x, inputs, products, out });
-            });
-        }
+        let tiles = Tiles::new(task.shape, task.rows, task.cols);
+        let sizes = |count: usize| Sizes::new::<T, f32>(&self.points[0], count);
+        let (inputs, out) = (T::buffer(&mut scratch.operands), &Pieces::new(out));
+        tiles.each_block(sizes, inputs, &mut scratch.products, |block, sizes, inputs, products| {
+            T::run(self.set, Block { winograd: self, task, sizes, tiles: &tiles, block, x, inputs, products, out });
+        });
     }
 }
 
 /// G g Gᵀ, in f64. Row p of G is (1, p, p²)/M'(p), M the product of all differences to points; the last row is for ∞.
-fn weight_transform(tap: impl Fn(usize, usize) -> f64) -> [f32; POINTS] {
+fn weight_transform(taps: [[f32; 3]; 3]) -> [f32; POINTS] {
     let g = |v: [f64; 3]| {
         let even = [0.5, 2.0].map(|square| v[0] + square * v[2]);
         let odd = [A, B].map(|point| point * v[1]);
         let ([ea, eb], [oa, ob]) = (even, odd);
         [v[0], (ea + oa) / -1.5, (ea - oa) / -1.5, (eb + ob) / 6.0, (eb - ob) / 6.0, v[2]]
     };
-    let half = [0, 1, 2].map(|col| g([0, 1, 2].map(|row| tap(row, col))));
+    let half = [0, 1, 2].map(|col| g([0, 1, 2].map(|row| f64::from(taps[row][col]))));
     let mut out = [0.0; POINTS];
     for (row, out) in out.chunks_exact_mut(IN).enumerate() {
         for (out, value) in out.iter_mut().zip(g(half.map(|h| h[row]))) {
@@ -153,42 +115,13 @@ fn output_transform<S: Simd>(simd: S, m: [S::F32; IN]) -> [S::F32; OUT] {
     ]
 }
 
-/// Distances in what is kept for a block.
-#[derive(Debug, Clone, Copy)]
-struct Sizes {
-    /// From a tile's transformed input to the next one's; from a place's to the next's.
-    input_step: usize,
-    input_stride: usize,
-    /// The same of the products.
-    product_step: usize,
-    product_stride: usize,
-}
-
-impl Sizes {
-    fn new<T: Number>(winograd: &Winograd<T>, tiles: usize) -> Self {
-        // Whole cache lines; not a power of two, at which the rows of a tile would share few sets of the cache.
-        let step = |len: usize, line: usize| {
-            let lines = len.div_ceil(line);
-            (lines + usize::from(lines.is_multiple_of(32))) * line
-        };
-        let odd = |len: usize, line: usize| ((len / line) | 1) * line;
-        let (line, products_line) = (Buffer::<T>::LINE, Buffer::<f32>::LINE);
-        let weights = &winograd.points[0];
-        // A vector of the last channels may reach beyond them.
-        let (input_step, product_step) = (step(weights.k() + MOST_LANES - 1, line), step(weights.n(), products_line));
-        let (input_stride, product_stride) = (odd(tiles * input_step, line), odd(tiles * product_step, products_line));
-        Self { input_step, input_stride, product_step, product_stride }
-    }
-}
-
 /// Some tiles, row by row of the map.
 struct Block<'a, T: Number> {
     winograd: &'a Winograd<T>,
     task: &'a Task<'a>,
     sizes: Sizes,
-    tiles: std::ops::Range<usize>,
-    /// Tiles in a row.
-    cols: usize,
+    tiles: &'a Tiles,
+    block: std::ops::Range<usize>,
     x: &'a [f32],
     inputs: &'a mut [T],
     products: &'a mut [f32],
@@ -199,13 +132,13 @@ struct Block<'a, T: Number> {
 impl<T: Number> RealWork<T> for Block<'_, T> {
     #[inline(always)]
     fn run<D: Real<Input = T, Weight = T>>(mut self, dot: D) {
-        for tile in self.tiles.clone() {
+        for tile in self.block.clone() {
             self.transform_input(dot, tile);
         }
         for point in 0..POINTS {
             self.multiply(dot, point);
         }
-        for tile in self.tiles.clone() {
+        for tile in self.block.clone() {
             self.transform_output(dot.simd(), tile);
         }
     }
@@ -216,21 +149,13 @@ impl<T: Number> Block<'_, T> {
     fn transform_input<D: Real<Input = T>>(&mut self, dot: D, tile: usize) {
         let simd = dot.simd();
         let Sizes { input_step, input_stride, .. } = self.sizes;
-        let (task, stride) = (self.task, self.winograd.stride);
-        let (pixel, pad) = (task.shape.input, task.shape.pad);
+        let (stride, pixel) = (self.winograd.stride, self.task.shape.input);
         for phase in 0..stride * stride {
-            // Where place i of the tile lies along a side, if inside.
-            let at = |i: usize, tile: usize, phase: usize, len: usize| {
-                (stride * (OUT * tile + i) + phase).checked_sub(pad).filter(|p| *p < len)
-            };
-            let mut pixels: [&[f32]; POINTS] = [&self.winograd.outside; POINTS];
-            for (i, p) in pixels.iter_mut().enumerate() {
-                let row = at(i / IN, tile / self.cols, phase / stride, task.rows);
-                if let (Some(r), Some(c)) = (row, at(i % IN, tile % self.cols, phase % stride, task.cols)) {
-                    *p = &self.x[(r * task.cols + c) * pixel..][..pixel];
-                }
-            }
-            let to = (tile - self.tiles.start) * input_step + phase * pixel;
+            let pixels = self.tiles.pixels(tile, phase).map(|at| match at {
+                Some(at) => &self.x[at * pixel..][..pixel],
+                None => &self.winograd.outside[..],
+            });
+            let to = (tile - self.block.start) * input_step + phase * pixel;
             for c in (0..pixel).step_by(D::LANES) {
                 let len = D::LANES.min(pixel - c);
                 let mut half = [[simd.splat(0.0); IN]; IN];
@@ -265,7 +190,7 @@ impl<T: Number> Block<'_, T> {
             let panel = weights.panel(p).then(next);
             let target = Target { pieces: &pieces, at: panel.first, step: product_step };
             // SAFETY: `products` is borrowed mutably.
-            unsafe { rows(dot, &[left], self.tiles.len(), panel, Plainly::default(), target) };
+            unsafe { rows(dot, &[left], self.block.len(), panel, Plainly::default(), target) };
         }
     }
 
@@ -275,9 +200,8 @@ impl<T: Number> Block<'_, T> {
         let Sizes { product_step, product_stride, .. } = self.sizes;
         let task = self.task;
         let pixel = task.shape.output;
-        let from = (tile - self.tiles.start) * product_step;
-        let (row, col) = (tile / self.cols * OUT, tile % self.cols * OUT);
-        let (height, width) = (OUT.min(task.out_rows - row), OUT.min(task.out_cols - col));
+        let from = (tile - self.block.start) * product_step;
+        let Square { row, col, height, width } = self.tiles.square(tile);
         for c in (0..pixel).step_by(S::LANES) {
             let mut half = [[simd.splat(0.0); OUT]; IN];
             for (col, half) in half.iter_mut().enumerate() {

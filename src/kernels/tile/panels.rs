@@ -13,14 +13,37 @@ pub struct Panels<T: Plain = f32> {
     n: usize,
     width: usize,
     step: usize,
+    /// Where each panel ends.
+    ends: Vec<usize>,
     data: Buffer<T>,
 }
 
 impl<T: Plain> Panels<T> {
     /// Zeros, for panels of `width` columns and `step` rows at a time.
     pub fn zeros(width: usize, step: usize, k: usize, n: usize) -> Self {
-        let data = Buffer::zeros(n.div_ceil(width) * k.next_multiple_of(step) * width);
-        Self { k: k.next_multiple_of(step), n, width, step, data }
+        let k = k.next_multiple_of(step);
+        let ends: Vec<_> = (1..=n.div_ceil(width)).map(|p| p * k * width).collect();
+        let data = Buffer::zeros(ends.last().copied().unwrap_or_default());
+        Self { k, n, width, step, ends, data }
+    }
+
+    /// The same panels with more rows at the end of each: whole steps of them, as they are packed.
+    ///
+    /// # Panics
+    ///
+    /// If there are more or fewer panels.
+    pub fn longer(&self, more: &[Vec<T>]) -> Self {
+        assert_eq!(more.len(), self.count(), "rows for panels");
+        let mut data = Buffer::zeros(self.data.len() + more.iter().map(Vec::len).sum::<usize>());
+        let (mut ends, mut end) = (Vec::new(), 0);
+        for (p, more) in more.iter().enumerate() {
+            for part in [self.panel(p).data, more] {
+                data[end..][..part.len()].copy_from_slice(part);
+                end += part.len();
+            }
+            ends.push(end);
+        }
+        Self { ends, data, ..*self }
     }
 
     /// Packs what `at(k, n)` says.
@@ -35,7 +58,7 @@ impl<T: Plain> Panels<T> {
     /// One number.
     pub fn at_mut(&mut self, k: usize, n: usize) -> &mut T {
         let Self { width, step, .. } = *self;
-        let steps = (n / width * self.k + k / step * step) * width;
+        let steps = self.start(n / width) + k / step * step * width;
         &mut self.data[steps + n % width * step + k % step]
     }
 
@@ -51,12 +74,26 @@ impl<T: Plain> Panels<T> {
 
     /// Panel `p`, which there is.
     pub fn panel(&self, p: usize) -> Panel<'_, T> {
-        let len = self.k * self.width;
         let first = p * self.width;
-        Panel { data: &self.data[p * len..][..len], first, real: self.width.min(self.n - first), next: &[] }
+        Panel { data: &self.data[self.start(p)..self.ends[p]], first, real: self.width.min(self.n - first), next: &[] }
     }
 
-    /// Rows, with those that fill up a step.
+    fn start(&self, p: usize) -> usize {
+        p.checked_sub(1).map_or(0, |before| self.ends[before])
+    }
+
+    /// The numbers of panel `p`, which there is.
+    pub fn panel_mut(&mut self, p: usize) -> &mut [T] {
+        let range = self.start(p)..self.ends[p];
+        &mut self.data[range]
+    }
+
+    /// Columns of a panel.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Rows of every panel, with those that fill up a step.
     pub fn k(&self) -> usize {
         self.k
     }

@@ -1,32 +1,27 @@
 //! Convolution of channels-last u8 maps with i8 weights; see [the definition](super).
 //!
-//! The same tiles as in f32 ([`tile`](crate::kernels::tile)): output pixels of a row are rows of a product, read straight
-//! from the map, in runs of what a row of the kernel covers, as many bytes at a time as the instructions take (four, or 16).
-//! The map is copied only to give it a border of zero points.
+//! Two methods, which give the same bits:
 //!
-//! Where a run is no multiple of that there are two ways. It reads on into the next pixel and meets zero weights there; or,
-//! if that takes fewer steps, what is left over of all runs is gathered beside the map (`tail`): a first layer of 7×7 pixels
-//! of three channels then takes 37 steps of four for its 147 numbers instead of 42.
-//!
-//! 1. A layer with large weights is cut into blocks of two panels × some lines ([`run`](QuantConv::run)): two panels of
-//!    outputs fill a cache line of the map, so no two threads write to one, and blocks of equal size share out evenly.
-//! 2. A first layer's weights stay in the first-level cache, and its lines are pooled before they leave the second-level
-//!    one (`pooled`).
-#![allow(unsafe_code)]
+//! - [`direct`]: what the definition says, as products read straight from the map;
+//! - [`winograd`]: a 3×3 convolution with 36 instead of 144 multiplications per 4×4 outputs, and the 5×5 one of step 2. Its
+//!   numbers take 16 bits, so it is for instructions that multiply those at least half as fast as bytes.
 
+mod direct;
 mod normalised;
 mod pack;
 mod pooled;
 mod tail;
+mod winograd;
 
 pub use normalised::Between;
 
-use super::dot::{Bytes, Dot, IntDot, IntWork, Reals, Scale};
+use super::dot::Dot;
 use crate::kernels::ConvShape;
+use crate::kernels::Kernels;
 use crate::kernels::buffer::Buffer;
-use crate::kernels::team::{self, Pieces};
-use crate::kernels::tile::{Finish, Left, SECOND_LEVEL, Target, rows};
-use pack::{Group, Runs};
+use crate::kernels::pool::PoolShape;
+use direct::Direct;
+use winograd::Winograd;
 
 /// What becomes of the sums.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,6 +48,16 @@ impl Rescale {
             Self::U8 { factors, .. } | Self::F32 { factors, .. } => factors,
         }
     }
+
+    /// The least that real results may be.
+    fn least(&self) -> f32 {
+        if matches!(self, Self::F32 { relu: true, .. }) { 0.0 } else { f32::NEG_INFINITY }
+    }
+
+    /// Whether scaled sums, which lie within 2³¹, may lie outside of i32.
+    fn wild(&self) -> bool {
+        self.factors().iter().any(|f| f.abs() >= 0.5)
+    }
 }
 
 /// Where the results go; the kind that the layer's [`Rescale`] says.
@@ -64,42 +69,70 @@ pub enum Out<'a> {
     F32(&'a mut [f32]),
 }
 
-/// A convolution of u8 with its weights packed.
-#[derive(Debug, Clone)]
-pub struct QuantConv {
-    shape: ConvShape,
-    dot: Dot,
-    /// Pixels of a line are shared out in multiples of this.
-    share: usize,
-    groups: Vec<Group>,
-    runs: Runs,
-    /// Zero points of the input's channels.
-    zeros: Vec<u8>,
-    rescale: Rescale,
-}
-
 /// Memory that layers work in, kept from run to run.
 #[derive(Debug, Clone, Default)]
 pub struct QuantScratch {
     /// Lines of the cache: instructions that read 64 bytes are slower across two of them.
     map: Buffer<u8>,
     runs: Vec<usize>,
+    /// Places of steps that are done again.
+    again: Vec<usize>,
     /// What is left over of the runs.
     tails: Vec<u8>,
     /// Lines that wait for being pooled.
     lines: Vec<u8>,
     reals: Vec<f32>,
+    /// Transformed inputs, and sums of their products.
+    words: Buffer<i16>,
+    products: Buffer<i32>,
+}
+
+
+/// A convolution of u8 with its weights packed.
+#[derive(Debug, Clone)]
+pub struct QuantConv {
+    shape: ConvShape,
+    method: Method,
+}
+
+#[derive(Debug, Clone)]
+enum Method {
+    Direct(Direct),
+    Winograd(Winograd),
 }
 
 impl QuantConv {
+    /// Packs a convolution. `weight` is `[output, input / groups, kernel, kernel]`, `bias` one sum for each output, `zeros`
+    /// one zero point for each input channel.
+    ///
+    /// # Panics
+    ///
+    /// If a slice has another length than the shape says, the groups do not divide the channels, or sums could leave i32.
+    pub fn new(dot: Dot, shape: ConvShape, weight: &[i8], bias: &[i32], zeros: &[u8], rescale: Rescale) -> Self {
+        let ConvShape { input, output, groups, .. } = shape;
+        assert!(groups > 0 && input.is_multiple_of(groups) && output.is_multiple_of(groups), "groups of {shape:?}");
+        assert_eq!(weight.len(), output * shape.window(), "weights of {shape:?}");
+        assert_eq!((bias.len(), zeros.len()), (output, input), "biases and zero points of {shape:?}");
+        assert_eq!(rescale.factors().len(), output, "factors of {shape:?}");
+        let words = dot.words().filter(|_| winograd::supports(&shape, weight));
+        let method = match words {
+            Some(words) => Method::Winograd(Winograd::new(words, shape, weight, bias, zeros, rescale)),
+            None => Method::Direct(Direct::new(dot, shape, weight, bias, zeros, rescale)),
+        };
+        Self { shape, method }
+    }
+
     /// Its numbers.
     pub fn shape(&self) -> &ConvShape {
         &self.shape
     }
 
-    /// Bytes of its packed weights.
-    pub fn bytes(&self) -> usize {
-        self.groups.iter().map(|g| g.panels.bytes()).sum()
+    /// How it is computed, for logs.
+    pub fn method(&self) -> &'static str {
+        match self.method {
+            Method::Direct(_) => "direct",
+            Method::Winograd(_) => "winograd",
+        }
     }
 
     /// Convolves a map of `rows`×`cols` pixels on the current team.
@@ -108,11 +141,11 @@ impl QuantConv {
     ///
     /// If `x` or `out` has another length than the sizes say, or `out` is of the other kind than [`Rescale`] says.
     pub fn run(&self, x: &[u8], rows: usize, cols: usize, scratch: &mut QuantScratch, out: Out) {
-        let row_len = self.shape.output;
-        let pixels = self.shape.out_len(rows) * self.shape.out_len(cols);
         assert_eq!(x.len(), rows * cols * self.shape.input, "a map of {rows}×{cols} for {:?}", self.shape);
-        let lines = self.lines(x, rows, cols, scratch, true);
-        self.put(&lines, pixels, row_len, out);
+        match &self.method {
+            Method::Direct(direct) => direct.run(x, rows, cols, scratch, out),
+            Method::Winograd(winograd) => winograd.run(x, rows, cols, scratch, out),
+        }
     }
 
     /// A fully connected layer: `n` maps as large as the kernel, which begin `step` bytes apart, and one pixel of each,
@@ -122,255 +155,65 @@ impl QuantConv {
     ///
     /// If the convolution is padded or has groups, or as [`run`](Self::run) does.
     pub fn run_rows(&self, x: &[u8], step: usize, n: usize, scratch: &mut QuantScratch, out: Out, out_step: usize) {
-        let ConvShape { input, output, kernel, stride, pad, groups } = self.shape;
-        assert_eq!((stride, pad, groups), (1, 0, 1), "a fully connected layer");
-        assert!(step >= kernel * kernel * input && out_step >= output, "steps of {:?}", self.shape);
-        let QuantScratch { map, runs, tails, .. } = scratch;
-        let row = kernel * input;
-        // The last input may lack what the last run reads on; that meets zero weights.
-        let needed = n.checked_sub(1).map_or(0, |last| last * step + (kernel - 1) * row + self.runs.len);
-        let x = match needed <= x.len() {
-            true => x,
-            false => {
-                map.resize(needed);
-                map[..x.len()].copy_from_slice(x);
-                map[x.len()..].fill(0);
-                map
-            }
-        };
-        runs.clear();
-        runs.extend((0..kernel).map(|r| r * row));
-        let tails = (self.runs.tail > 0).then(|| {
-            tails.resize(n * self.runs.tail_step(), 0);
-            tail::gather_line(&self.shape, &self.runs, x, row, step, tails);
-            &tails[..]
-        });
-        let lines = Lines { left: self.left(x, step, runs), tails, count: 1, len: n, step: 0 };
-        self.put(&lines, n, out_step, out);
+        self.direct("a fully connected layer").run_rows(x, step, n, scratch, out, out_step);
     }
 
-    fn left<'a>(&self, data: &'a [u8], step: usize, runs: &'a [usize]) -> Left<'a, u8> {
-        Left { data, first: 0, step, runs, run: self.runs.len }
+    /// Whether [`run_pooled`](Self::run_pooled) gains: with small weights, before which there are many pixels.
+    pub fn pools(&self) -> bool {
+        matches!(&self.method, Method::Direct(direct) if direct.pools())
     }
 
-    /// The map's lines of output pixels; with what is left over of runs, if it is wanted.
-    fn lines<'a>(
+    /// [`run`](Self::run) and max pooling in one; `out` are `to` rows and columns of windows.
+    ///
+    /// # Panics
+    ///
+    /// As `run` and [`max_pool`](super::max_pool) do, and if this convolution does not [pool](Self::pools).
+    #[allow(clippy::too_many_arguments, reason = "a convolution's, and two of the pooling")]
+    pub fn run_pooled(
         &self,
-        x: &'a [u8],
+        x: &[u8],
         rows: usize,
         cols: usize,
-        scratch: &'a mut QuantScratch,
-        tails: bool,
-    ) -> Lines<'a> {
-        let wanted = tails && self.runs.tail > 0;
-        let ConvShape { input, kernel, stride, pad, groups, .. } = self.shape;
-        let (out_rows, out_cols) = (self.shape.out_len(rows), self.shape.out_len(cols));
-        let QuantScratch { map, runs, tails, .. } = scratch;
-        let x = self.pad(x, rows, cols, map);
-        let wide = (cols + 2 * pad) * input;
-        runs.clear();
-        match groups {
-            1 => runs.extend((0..kernel).map(|row| row * wide)),
-            _ => runs.extend((0..kernel * kernel).map(|tap| tap / kernel * wide + tap % kernel * input)),
+        pool: PoolShape,
+        scratch: &mut QuantScratch,
+        out: &mut [u8],
+        to: (usize, usize),
+    ) {
+        self.direct("convolution and pooling in one").run_pooled(x, rows, cols, pool, scratch, out, to);
+    }
+
+    /// Whether [`run_normalised`](Self::run_normalised) is possible and gains.
+    pub fn normalises(&self, between: &Between) -> bool {
+        matches!(&self.method, Method::Direct(direct) if direct.normalises(between))
+    }
+
+    /// [`run`](Self::run), LRN and max pooling in one, all of real numbers, which are quantised at the end; `out` are `to` rows
+    /// and columns of windows. Pooling before or after quantising is the same: the largest number has the largest byte.
+    ///
+    /// # Panics
+    ///
+    /// As [`run_pooled`](Self::run_pooled) does, and if the results are bytes.
+    #[allow(clippy::too_many_arguments, reason = "those of `run_pooled`, and the kernels of the LRN")]
+    pub fn run_normalised(
+        &self,
+        x: &[u8],
+        rows: usize,
+        cols: usize,
+        kernels: Kernels,
+        between: Between,
+        scratch: &mut QuantScratch,
+        out: &mut [u8],
+        to: (usize, usize),
+    ) {
+        self.direct("convolution, LRN and pooling in one").run_normalised(
+            x, rows, cols, kernels, between, scratch, out, to,
+        );
+    }
+
+    fn direct(&self, what: &str) -> &Direct {
+        match &self.method {
+            Method::Direct(direct) => direct,
+            Method::Winograd(_) => panic!("{what} by Winograd's method: {:?}", self.shape),
         }
-        let flat = kernel == 1 && stride == 1 && pad == 0;
-        let (count, len) = if flat { (1, out_rows * out_cols) } else { (out_rows, out_cols) };
-        let tails = (wanted && count * len > 0).then(|| {
-            tails.resize(count * len * self.runs.tail_step(), 0);
-            tail::gather(&self.shape, &self.runs, x, wide, len, tails);
-            &tails[..]
-        });
-        Lines { left: self.left(x, stride * input, runs), tails, count, len, step: stride * wide }
-    }
-
-    /// The map with its border of zero points, and room for the last run to read on; the map itself if it needs neither.
-    fn pad<'a>(&self, x: &'a [u8], rows: usize, cols: usize, padded: &'a mut Buffer<u8>) -> &'a [u8] {
-        let ConvShape { input, pad, .. } = self.shape;
-        let beyond = self.runs.beyond(&self.shape);
-        if (pad == 0 && beyond == 0) || x.is_empty() {
-            return x;
-        }
-        let wide = (cols + 2 * pad) * input;
-        let border = |out: &mut [u8]| out.iter_mut().zip(self.zeros.iter().cycle()).for_each(|(out, z)| *out = *z);
-        let len = wide * (rows + 2 * pad);
-        padded.resize(len + beyond);
-        padded[len..].fill(0);
-        team::for_each_chunk(&mut padded[..len], wide * LINES, |i, lines| {
-            for (l, out) in lines.chunks_mut(wide).enumerate() {
-                match (i * LINES + l).checked_sub(pad) {
-                    Some(r) if r < rows => {
-                        border(&mut out[..pad * input]);
-                        out[pad * input..][..cols * input].copy_from_slice(&x[r * cols * input..][..cols * input]);
-                        border(&mut out[(pad + cols) * input..]);
-                    }
-                    _ => border(out),
-                }
-            }
-        });
-        padded
-    }
-
-    /// All outputs of all lines, `pixels` rows of `out_step` numbers.
-    fn put(&self, lines: &Lines, pixels: usize, out_step: usize, out: Out) {
-        let needed = pixels.checked_sub(1).map_or(0, |last| last * out_step + self.shape.output);
-        let fits = |len: usize| {
-            assert!(
-                (needed..=pixels * out_step).contains(&len),
-                "{len} results of {pixels} pixels for {:?}",
-                self.shape
-            );
-        };
-        match (out, &self.rescale) {
-            (Out::U8(out), Rescale::U8 { .. }) => {
-                fits(out.len());
-                self.blocks::<u8>(lines, &Pieces::new(out), out_step);
-            }
-            (Out::F32(out), Rescale::F32 { .. }) => {
-                fits(out.len());
-                self.blocks::<f32>(lines, &Pieces::new(out), out_step);
-            }
-            _ => panic!("a result of the other kind than the layer's"),
-        }
-    }
-
-    /// Shares the work out in blocks of panels × lines, or parts of the only line.
-    fn blocks<T: Send>(&self, lines: &Lines, out: &Pieces<T>, out_step: usize)
-    where
-        for<'a> Block<'a, T>: IntWork,
-    {
-        let pairs = self.groups.first().map_or(0, |g| g.panels.count().div_ceil(PANELS));
-        let threads = team::threads();
-        // Blocks of few lines take turns in fetching the same weights; with many threads there must be enough to share.
-        let bytes = lines.count.saturating_sub(1) * lines.step + lines.len * lines.left.step;
-        let wanted = (BLOCKS * threads).div_ceil(pairs.max(1)).max(bytes.div_ceil(KEPT_MAP));
-        let shares = lines.len.div_ceil(self.share);
-        let cuts = match lines.count {
-            1 => (lines.len / self.share.max(14)).clamp(1, wanted),
-            count => count.clamp(1, wanted),
-        };
-        let tasks = self.groups.len() * pairs * cuts;
-        if lines.count * lines.len == 0 {
-            return;
-        }
-        team::for_each(tasks, |i| {
-            let (group, cut, pair) = (i / (pairs * cuts), i / pairs % cuts, i % pairs);
-            let panels = pair * PANELS..((pair + 1) * PANELS).min(self.groups[group].panels.count());
-            // Threads take one block after the other.
-            let after = (pair + threads) * PANELS;
-            let part = |len: usize| len * cut / cuts..len * (cut + 1) / cuts;
-            let (span, pixels) = match lines.count {
-                1 => {
-                    let part = part(shares);
-                    (0..1, part.start * self.share..(part.end * self.share).min(lines.len))
-                }
-                count => (part(count), 0..lines.len),
-            };
-            self.dot.run(Block { conv: self, lines, group, panels, after, span, pixels, out, out_step });
-        });
-    }
-}
-
-/// Panels of a block: two of the widest fill a cache line of bytes.
-const PANELS: usize = 2;
-/// Blocks for each thread, at least.
-const BLOCKS: usize = 6;
-/// Bytes of a map that stay in the second-level cache while all weights pass by.
-const KEPT_MAP: usize = 1 << 20;
-/// Lines of a map that are copied at a time.
-const LINES: usize = 16;
-
-/// Output pixels, line by line, and where they read.
-#[derive(Debug)]
-struct Lines<'a> {
-    left: Left<'a, u8>,
-    /// What is left over of the runs, pixel by pixel.
-    tails: Option<&'a [u8]>,
-    /// Lines, pixels in each, and how far the next one's reading is.
-    count: usize,
-    len: usize,
-    step: usize,
-}
-
-impl Lines<'_> {
-    /// The `l`th line, of a convolution without [tails](Self::tails), as if it were the first. They are gathered in `tails`
-    /// then: those of a line stay in the cache.
-    fn only<'a>(&'a self, conv: &QuantConv, l: usize, tails: &'a mut [u8]) -> Lines<'a> {
-        let left = Left { data: &self.left.data[l * self.step..], ..self.left };
-        let tails = (conv.runs.tail > 0).then(|| {
-            tail::gather_line(&conv.shape, &conv.runs, left.data, self.step / conv.shape.stride, left.step, tails);
-            &*tails
-        });
-        Lines { left, tails, count: 1, ..*self }
-    }
-
-    /// Bytes of the tails of a line.
-    fn tails_len(&self, conv: &QuantConv) -> usize {
-        self.len * conv.runs.tail_step()
-    }
-}
-
-/// Some panels of some pixels of some lines.
-struct Block<'a, T> {
-    conv: &'a QuantConv,
-    lines: &'a Lines<'a>,
-    group: usize,
-    panels: std::ops::Range<usize>,
-    /// The panel that its thread will need after these, if there is one of that number.
-    after: usize,
-    span: std::ops::Range<usize>,
-    pixels: std::ops::Range<usize>,
-    /// All outputs: the pixels of the first line, of the next, `out_step` apart.
-    out: &'a Pieces<'a, T>,
-    out_step: usize,
-}
-
-impl<T> Block<'_, T> {
-    #[inline(always)]
-    fn compute<'s, D: IntDot, F: Finish<D, Out = T>>(&'s self, dot: D, finish: impl Fn(Scale<'s>) -> F) {
-        let Self { conv, lines, .. } = *self;
-        let ConvShape { input, groups, .. } = conv.shape;
-        let group = &conv.groups[self.group];
-        let skip = self.pixels.start;
-        let large = group.panels.bytes() > SECOND_LEVEL;
-        for p in self.panels.clone() {
-            let panel = group.panels.panel(p);
-            let next = if p + 1 < self.panels.end { p + 1 } else { self.after };
-            let next = group.panels.get(next).filter(|_| large);
-            let at = p * 2 * D::LANES..(p + 1) * 2 * D::LANES;
-            let finish = finish(Scale { bias: &group.bias[at.clone()], factors: &group.factors[at] });
-            for l in self.span.clone() {
-                let first = self.group * (input / groups) + l * lines.step + skip * lines.left.step;
-                let left = Left { first, ..lines.left };
-                let target = Target {
-                    pieces: self.out,
-                    at: (l * lines.len + skip) * self.out_step + self.group * group.panels.n() + panel.first,
-                    step: self.out_step,
-                };
-                let tail = conv.runs.tail_of(lines.tails.unwrap_or_default(), l * lines.len + skip);
-                let parts = [left, tail];
-                let parts = if lines.tails.is_some() { &parts[..] } else { &parts[..1] };
-                let panel = panel.then(next.filter(|_| l == self.span.start));
-                // SAFETY: no two blocks have pixel and panel in common.
-                unsafe { rows(dot, parts, self.pixels.len(), panel, finish, target) };
-            }
-        }
-    }
-}
-
-impl IntWork for Block<'_, u8> {
-    #[inline(always)]
-    fn run<D: IntDot>(self, dot: D) {
-        let zero = if let Rescale::U8 { zero, .. } = self.conv.rescale { zero } else { 0 };
-        let wild = self.conv.groups[self.group].wild;
-        self.compute(dot, |scale| Bytes { scale, zero, wild });
-    }
-}
-
-impl IntWork for Block<'_, f32> {
-    #[inline(always)]
-    fn run<D: IntDot>(self, dot: D) {
-        let relu = matches!(self.conv.rescale, Rescale::F32 { relu: true, .. });
-        let least = if relu { 0.0 } else { f32::NEG_INFINITY };
-        self.compute(dot, |scale| Reals { scale, least });
     }
 }

@@ -3,7 +3,8 @@
 #![allow(unsafe_code)]
 
 use super::pooled::{BANDS, FIRST_LEVEL};
-use super::{Block, QuantConv, QuantScratch, Rescale};
+use super::direct::{Block, Direct};
+use super::{QuantScratch, Rescale};
 use crate::kernels::Kernels;
 use crate::kernels::int8::quantize;
 use crate::kernels::lrn::LrnParams;
@@ -24,7 +25,7 @@ pub struct Between {
     pub zero: u8,
 }
 
-impl QuantConv {
+impl Direct {
     /// Whether [`run_normalised`](Self::run_normalised) is possible and gains.
     pub fn normalises(&self, between: &Between) -> bool {
         let small = self.bytes() <= FIRST_LEVEL && self.shape.kernel > 1;

@@ -1,20 +1,86 @@
 //! Packing of weights: which number of the map meets which weight.
 
-use super::{QuantConv, Rescale};
+use super::Rescale;
+use super::direct::Direct;
 use crate::kernels::ConvShape;
-use crate::kernels::int8::dot::{Dot, Form};
+use crate::kernels::int8::dot::{Dot, Form, pair};
 use crate::kernels::tile::Panels;
 
 /// The outputs of a group. All is filled up to whole panels.
 #[derive(Debug, Clone)]
 pub struct Group {
-    /// Along k: run, place in the run; then what is left over of each run.
+    /// Along k: run, place in the run; then what is left over of each run; then the steps that are done again.
     pub panels: Panels<i8>,
+    /// Those steps.
+    pub again: Again,
     /// With the input's zero points multiplied in.
     pub bias: Vec<i32>,
     pub factors: Vec<f32>,
-    /// Whether scaled sums may lie outside of i32.
-    pub wild: bool,
+}
+
+/// Steps that panels take once more, with the halves of weights that were too large: see [`IntDot::PAIRS`].
+///
+/// [`IntDot::PAIRS`]: crate::kernels::int8::dot::IntDot::PAIRS
+#[derive(Debug, Clone, Default)]
+pub struct Again {
+    /// Numbers of steps along k, those of the first panel in order, then of the next.
+    steps: Vec<usize>,
+    /// Where each panel's begin in them, where those of the gathered bytes do, and where they end.
+    panels: Vec<[usize; 3]>,
+}
+
+impl Again {
+    /// Halves the weights that are too large, and gives the panels with the other halves at their end.
+    fn split(panels: &mut Panels<i8>, runs: &Runs) -> Self {
+        let (width, step) = (panels.width(), runs.step);
+        let (mut again, mut more) = (Self::default(), Vec::new());
+        for p in 0..panels.count() {
+            let (start, mut tails, mut halves) = (again.steps.len(), None, Vec::new());
+            for (s, weights) in panels.panel_mut(p).chunks_exact_mut(width * step).enumerate() {
+                if weights.as_chunks::<2>().0.iter().all(|w| pair(w[0], w[1])) {
+                    continue;
+                }
+                let first = halves.len();
+                halves.resize(first + weights.len(), 0);
+                let both = weights.as_chunks_mut::<2>().0.iter_mut().zip(halves[first..].as_chunks_mut::<2>().0);
+                for (weights, halves) in both.filter(|(w, _)| !pair(w[0], w[1])) {
+                    *halves = weights.map(|w| w / 2);
+                    *weights = std::array::from_fn(|i| weights[i] - halves[i]);
+                }
+                if s * step >= runs.count * runs.len {
+                    tails.get_or_insert(again.steps.len());
+                }
+                again.steps.push(s);
+            }
+            let end = again.steps.len();
+            again.panels.push([start, tails.unwrap_or(end), end]);
+            more.push(halves);
+        }
+        *panels = panels.longer(&more);
+        again
+    }
+
+    /// Where the steps read: in the map, whose runs begin at `starts`, or in the gathered bytes.
+    pub fn places(&self, runs: &Runs, starts: &[usize], places: &mut Vec<usize>) {
+        let gathered = runs.count * runs.len;
+        places.extend(self.steps.iter().map(|s| s * runs.step).map(|k| match k.checked_sub(gathered) {
+            Some(tail) => tail,
+            None => starts[k / runs.len] + k % runs.len,
+        }));
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.steps.len()
+    }
+
+    /// Those of a panel, of the [`places`](Self::places): in the map, and in the gathered bytes.
+    pub fn of<'a>(&self, panel: usize, places: &'a [usize]) -> [&'a [usize]; 2] {
+        match self.panels.get(panel) {
+            Some([start, tails, end]) => [&places[*start..*tails], &places[*tails..*end]],
+            None => [&[], &[]],
+        }
+    }
 }
 
 /// How the numbers that an output sees are read.
@@ -83,48 +149,52 @@ fn contiguous(shape: &ConvShape) -> usize {
     if shape.groups == 1 { shape.kernel * inputs } else { inputs }
 }
 
-impl QuantConv {
-    /// Packs a convolution. `weight` is `[output, input / groups, kernel, kernel]`, `bias` one sum for each output, `zeros`
-    /// one zero point for each input channel.
-    ///
-    /// # Panics
-    ///
-    /// If a slice has another length than the shape says, the groups do not divide the channels, or sums could leave i32.
+impl Direct {
+    /// Packs a convolution whose slices are as long as [`QuantConv::new`](super::QuantConv::new) says.
     pub fn new(dot: Dot, shape: ConvShape, weight: &[i8], bias: &[i32], zeros: &[u8], rescale: Rescale) -> Self {
         let ConvShape { input, output, kernel, groups, .. } = shape;
-        assert!(groups > 0 && input.is_multiple_of(groups) && output.is_multiple_of(groups), "groups of {shape:?}");
-        assert_eq!(weight.len(), output * shape.window(), "weights of {shape:?}");
-        assert_eq!((bias.len(), zeros.len()), (output, input), "biases and zero points of {shape:?}");
-        assert_eq!(rescale.factors().len(), output, "factors of {shape:?}");
         let (inputs, outputs, window) = (input / groups, output / groups, shape.window());
         let dot = dot.for_weights(weight);
-        let Form { width, step, run, share, offset } = dot.form();
+        let Form { width, step, run, share, offset, pairs } = dot.form();
         let (runs, contiguous) = (Runs::new(&shape, run), contiguous(&shape));
         let filled = outputs.next_multiple_of(width);
         let mut packed = Vec::with_capacity(groups);
         for (g, weight) in weight.chunks_exact((outputs * window).max(1)).enumerate() {
             let zeros = &zeros[g * inputs..][..inputs];
             let mut panels = Panels::zeros(width, step, runs.k(), outputs);
-            let (mut folded, mut factors) = (vec![0i32; filled], vec![0f32; filled]);
+            let (mut sums, mut factors) = (vec![0i32; filled], vec![0f32; filled]);
             factors[..outputs].copy_from_slice(&rescale.factors()[g * outputs..][..outputs]);
             for (o, weight) in weight.chunks_exact(window).enumerate() {
-                let bias = bias[g * outputs + o];
-                let (mut shift, mut most) = (0i64, i64::from(bias).abs());
                 for (i, w) in weight.iter().enumerate() {
                     let (channel, tap) = (i / (kernel * kernel), i % (kernel * kernel));
                     let k = tap * inputs + channel;
                     *panels.at_mut(runs.place(k / contiguous, k % contiguous), o) = *w;
-                    shift += i64::from(*w) * (i64::from(zeros[channel]) - i64::from(offset));
-                    most += i64::from(*w).abs() * 255;
                 }
-                // However inputs and zero points fall, the sum and the folded bias lie within twice this.
-                assert!(most < 1 << 30, "sums of {shape:?} could leave i32");
-                folded[o] = (i64::from(bias) - shift) as i32;
+                sums[o] = folded(&shape, weight, bias[g * outputs + o], zeros, offset);
             }
-            // Sums lie within 2³¹, see above.
-            let wild = factors.iter().any(|f| f.abs() >= 0.5);
-            packed.push(Group { panels, bias: folded, factors, wild });
+            let again = if pairs { Again::split(&mut panels, &runs) } else { Again::default() };
+            packed.push(Group { panels, again, bias: sums, factors });
         }
-        Self { shape, dot, share, groups: packed, runs, zeros: zeros.to_vec(), rescale }
+        let wild = rescale.wild();
+        Self { shape, dot, share, groups: packed, runs, zeros: zeros.to_vec(), rescale, wild }
     }
+}
+
+/// The bias of an output with the zero points of its inputs multiplied in, where `offset` is taken from all of them.
+///
+/// # Panics
+///
+/// If sums could leave i32.
+pub fn folded(shape: &ConvShape, weight: &[i8], bias: i32, zeros: &[u8], offset: u8) -> i32 {
+    let taps = shape.kernel * shape.kernel;
+    let (mut shift, mut most) = (0i64, i64::from(bias).abs());
+    for (weight, zero) in weight.chunks_exact(taps).zip(zeros) {
+        for w in weight {
+            shift += i64::from(*w) * (i64::from(*zero) - i64::from(offset));
+            most += i64::from(*w).abs() * 255;
+        }
+    }
+    // However inputs and zero points fall, the sum and the folded bias lie within twice this.
+    assert!(most < 1 << 30, "sums of {shape:?} could leave i32");
+    (i64::from(bias) - shift) as i32
 }

@@ -6,7 +6,8 @@
 //! Where two bands of lines meet, the lines that both need are computed twice.
 #![allow(unsafe_code)]
 
-use super::{Block, QuantConv, QuantScratch, Rescale};
+use super::direct::{Block, Direct, Lines};
+use super::{QuantScratch, Rescale};
 use crate::kernels::int8::dot::{IntDot, IntWork};
 use crate::kernels::int8::pool::max_line;
 use crate::kernels::pool::PoolShape;
@@ -15,7 +16,7 @@ use crate::kernels::team::{self, Pieces};
 /// Weights up to this size, in bytes, stay in a first-level cache next to the pixels they are multiplied with.
 pub(super) const FIRST_LEVEL: usize = 32 << 10;
 
-impl QuantConv {
+impl Direct {
     /// Whether [`run_pooled`](Self::run_pooled) gains: with small weights, before which there are many pixels.
     pub fn pools(&self) -> bool {
         self.bytes() <= FIRST_LEVEL && self.shape.kernel > 1 && matches!(self.rescale, Rescale::U8 { .. })
@@ -25,7 +26,7 @@ impl QuantConv {
     ///
     /// # Panics
     ///
-    /// As `run` and [`max_pool`](super::super::max_pool) do, and if the results are no bytes.
+    /// As `run` and [`max_pool`](crate::kernels::int8::max_pool) do, and if the results are no bytes.
     #[allow(clippy::too_many_arguments, reason = "a convolution's, and two of the pooling")]
     pub fn run_pooled(
         &self,
@@ -75,8 +76,8 @@ pub(super) const BANDS: usize = 3;
 
 /// Some rows of the output of convolution and pooling.
 struct PooledBand<'a> {
-    conv: &'a QuantConv,
-    lines: &'a super::Lines<'a>,
+    conv: &'a Direct,
+    lines: &'a Lines<'a>,
     /// Rows and columns of the convolution's result.
     from: (usize, usize),
     pool: PoolShape,

@@ -5,7 +5,7 @@
 //! | name | instructions | products and sums |
 //! |---|---|---|
 //! | `scalar` | plain Rust | |
-//! | `avx2` | `vpmaddwd` on bytes widened to 16 bits | pairs in i32: `vpmaddubsw`, which saturates at 16 bits, is not used |
+//! | `avx2` | `vpmaddubsw` | pairs in 16 bits, where that would saturate if large weights were not taken in two halves; then in 32 |
 //! | `avx-vnni` | `vpdpbusd` on AVX2's vectors | as `vnni` |
 //! | `vnni` | AVX-512 `vpdpbusd` | four products into each lane without saturation |
 //! | `amx` | `tdpbusd` on tiles | 64 products into each of 16×16 sums; the rest with `vnni` |
@@ -18,6 +18,8 @@ mod amx;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
+mod avx2_words;
+#[cfg(target_arch = "x86_64")]
 mod avx_vnni;
 #[cfg(target_arch = "aarch64")]
 mod neon;
@@ -28,6 +30,9 @@ mod neon_put;
 mod portable;
 #[cfg(target_arch = "x86_64")]
 mod vnni;
+mod words;
+
+pub use words::{STEP, Sums, WordDot, WordWork, Words};
 
 use crate::kernels::tile::{self, Finish};
 
@@ -37,6 +42,8 @@ pub trait IntDot: tile::Dot<Input = u8, Weight = i8> + Send + Sync + 'static {
     type Real: Copy;
     /// What the instructions take from each input before it is multiplied.
     const OFFSET: u8;
+    /// Whether neighbouring products, 0 and 1, 2 and 3 and so on, are added in 16 bits: their weights must be [`pair`]s.
+    const PAIRS: bool = false;
 
     /// What sums begin with: the bias, as long as a vector, or 0 if [`scaled`](Self::scaled) adds it.
     #[inline(always)]
@@ -51,6 +58,13 @@ pub trait IntDot: tile::Dot<Input = u8, Weight = i8> + Send + Sync + 'static {
     fn store_u8(self, v: [Self::Real; 2], zero: u8, wild: bool, out: &mut [u8]);
     /// No less than `least`. `out` is as long as a vector.
     fn store_f32(self, v: Self::Real, least: f32, out: &mut [f32]);
+}
+
+/// Whether products of any inputs with these weights can be added in 16 bits.
+pub fn pair(a: i8, b: i8) -> bool {
+    let (a, b) = (i32::from(a), i32::from(b));
+    let (least, most) = (a.min(0) + b.min(0), a.max(0) + b.max(0));
+    255 * most <= i32::from(i16::MAX) && 255 * least >= i32::from(i16::MIN)
 }
 
 /// Something to compute with integer products; like [`Work`](crate::kernels::simd::Work).
@@ -161,6 +175,8 @@ pub struct Form {
     pub share: usize,
     /// What the instructions take from each input.
     pub offset: u8,
+    /// Whether neighbouring products are added in 16 bits.
+    pub pairs: bool,
 }
 
 /// The instructions that products are computed with.
@@ -268,6 +284,15 @@ impl Dot {
         }
     }
 
+    /// The products of words for Winograd's method, where they make it faster than products of bytes make the direct one.
+    pub fn words(self) -> Option<WordDot> {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx2(dot) => Some(WordDot(words::Set::Avx2(avx2_words::Avx2Words(dot)))),
+            _ => None,
+        }
+    }
+
     /// Does a piece of work with these instructions.
     pub fn run(self, work: impl IntWork) {
         match self.0 {
@@ -295,10 +320,17 @@ impl Dot {
         impl IntWork for Ask<'_> {
             #[inline(always)]
             fn run<D: IntDot>(self, _: D) {
-                *self.0 = Form { width: 2 * D::LANES, step: D::STEP, run: D::RUN, share: D::SHARE, offset: D::OFFSET };
+                *self.0 = Form {
+                    width: 2 * D::LANES,
+                    step: D::STEP,
+                    run: D::RUN,
+                    share: D::SHARE,
+                    offset: D::OFFSET,
+                    pairs: D::PAIRS,
+                };
             }
         }
-        let mut form = Form { width: 0, step: 0, run: 0, share: 0, offset: 0 };
+        let mut form = Form { width: 0, step: 0, run: 0, share: 0, offset: 0, pairs: false };
         self.run(Ask(&mut form));
         form
     }

@@ -1,0 +1,143 @@
+//! AVX2: words by `vpmaddwd`, which adds two products. A tile of 6×16 takes 12 of 16 registers, its weights 2.
+
+use super::avx2::Avx2;
+use super::words::{STEP, WordWork, Words};
+use crate::kernels::tile::Dot;
+use core::arch::x86_64::*;
+
+/// Proof that the processor has avx2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Avx2Words(pub(super) Avx2);
+
+impl Avx2Words {
+    /// Does the work with these instructions.
+    pub fn run(self, work: impl WordWork) {
+        #[target_feature(enable = "avx2")]
+        fn compiled_for_it(words: Avx2Words, work: impl WordWork) {
+            work.run(words);
+        }
+        // SAFETY: `self` exists, so its `Avx2` has found the feature.
+        unsafe { compiled_for_it(self, work) }
+    }
+}
+
+impl Dot for Avx2Words {
+    type Input = i16;
+    type Weight = i16;
+    type X = __m256i;
+    type W = __m256i;
+    type Sum = __m256i;
+    const STEP: usize = STEP;
+    const LANES: usize = 8;
+    const ROWS: usize = 6;
+
+    #[inline(always)]
+    fn zero(self) -> __m256i {
+        self.0.zero()
+    }
+
+    #[inline(always)]
+    unsafe fn inputs_at(self, x: *const i16) -> __m256i {
+        // SAFETY: `self` proves the feature; two words are readable, says the caller.
+        unsafe { _mm256_set1_epi32(x.cast::<i32>().read_unaligned()) }
+    }
+
+    #[inline(always)]
+    unsafe fn weights_at(self, w: *const i16) -> __m256i {
+        // SAFETY: `self` proves the feature; 16 words are readable, says the caller.
+        unsafe { _mm256_loadu_si256(w.cast()) }
+    }
+
+    #[inline(always)]
+    fn add<const AT: usize>(self, sum: __m256i, x: __m256i, w: __m256i) -> __m256i {
+        // SAFETY: `self` proves the feature.
+        unsafe { _mm256_add_epi32(sum, _mm256_madd_epi16(x, w)) }
+    }
+}
+
+impl Words for Avx2Words {
+    type Bytes = Avx2;
+    type Word = __m256i;
+    const WORDS: usize = 16;
+
+    #[inline(always)]
+    fn bytes(self) -> Avx2 {
+        self.0
+    }
+
+    #[inline(always)]
+    fn widened(self, x: &[u8]) -> __m256i {
+        let x = &x[..16];
+        // SAFETY: `self` proves the feature; the slice has as many bytes as the vector lanes.
+        unsafe { _mm256_cvtepu8_epi16(_mm_loadu_si128(x.as_ptr().cast())) }
+    }
+
+    #[inline(always)]
+    fn store(self, v: __m256i, out: &mut [i16]) {
+        let out = &mut out[..16];
+        // SAFETY: `self` proves the feature; the slice has a vector's length.
+        unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), v) }
+    }
+
+    #[inline(always)]
+    fn plus(self, a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: `self` proves the feature.
+        unsafe { _mm256_add_epi16(a, b) }
+    }
+
+    #[inline(always)]
+    fn minus(self, a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: `self` proves the feature.
+        unsafe { _mm256_sub_epi16(a, b) }
+    }
+
+    #[inline(always)]
+    fn times(self, a: __m256i, b: i16) -> __m256i {
+        // SAFETY: `self` proves the feature.
+        unsafe { _mm256_mullo_epi16(a, _mm256_set1_epi16(b)) }
+    }
+
+    #[inline(always)]
+    fn sums_at(self, x: &[i32]) -> __m256i {
+        let x = &x[..8];
+        // SAFETY: `self` proves the feature; the slice has a vector's length.
+        unsafe { _mm256_loadu_si256(x.as_ptr().cast()) }
+    }
+
+    #[inline(always)]
+    fn store_sums(self, v: __m256i, out: &mut [i32]) {
+        let out = &mut out[..8];
+        // SAFETY: `self` proves the feature; the slice has a vector's length.
+        unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), v) }
+    }
+
+    #[inline(always)]
+    fn sum_plus(self, a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: `self` proves the feature.
+        unsafe { _mm256_add_epi32(a, b) }
+    }
+
+    #[inline(always)]
+    fn sum_minus(self, a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: `self` proves the feature.
+        unsafe { _mm256_sub_epi32(a, b) }
+    }
+
+    #[inline(always)]
+    fn sum_times(self, a: __m256i, b: i32) -> __m256i {
+        // SAFETY: `self` proves the feature.
+        unsafe { _mm256_mullo_epi32(a, _mm256_set1_epi32(b)) }
+    }
+
+    #[inline(always)]
+    fn sum_up<const N: i32>(self, a: __m256i) -> __m256i {
+        // SAFETY: `self` proves the feature.
+        unsafe { _mm256_slli_epi32::<N>(a) }
+    }
+
+    #[inline(always)]
+    fn sum_down<const N: i32>(self, a: __m256i) -> __m256i {
+        // SAFETY: `self` proves the feature.
+        unsafe { _mm256_srai_epi32::<N>(a) }
+    }
+}

@@ -1,0 +1,107 @@
+//! Products of 16-bit numbers, two at a time, whose sums wrap around at 32 bits: for Winograd's method in integers
+//! (`int8/conv/winograd.rs`).
+
+use super::IntDot;
+use crate::kernels::tile::{Dot, Finish};
+
+/// An instruction set's products of 16-bit numbers. A value proves that the processor has the instructions.
+pub trait Words: Dot<Input = i16, Weight = i16> + Send + Sync + 'static {
+    /// What turns sums into bytes.
+    type Bytes: IntDot<Sum = Self::Sum>;
+    /// A vector of 16-bit numbers.
+    type Word: Copy;
+    /// Lanes of it.
+    const WORDS: usize;
+
+    /// The same processor's products of bytes.
+    fn bytes(self) -> Self::Bytes;
+    /// As many bytes as a vector of words has lanes. `x` is as long.
+    fn widened(self, x: &[u8]) -> Self::Word;
+    /// Writes to the beginning of a slice, which is no shorter.
+    fn store(self, v: Self::Word, out: &mut [i16]);
+    /// `a + b`.
+    fn plus(self, a: Self::Word, b: Self::Word) -> Self::Word;
+    /// `a - b`.
+    fn minus(self, a: Self::Word, b: Self::Word) -> Self::Word;
+    /// `a · b`.
+    fn times(self, a: Self::Word, b: i16) -> Self::Word;
+
+    /// The first sums of a slice, which is no shorter than a vector.
+    fn sums_at(self, x: &[i32]) -> Self::Sum;
+    /// Writes to the beginning of a slice, which is no shorter.
+    fn store_sums(self, v: Self::Sum, out: &mut [i32]);
+    /// `a + b`.
+    fn sum_plus(self, a: Self::Sum, b: Self::Sum) -> Self::Sum;
+    /// `a - b`.
+    fn sum_minus(self, a: Self::Sum, b: Self::Sum) -> Self::Sum;
+    /// `a · b`.
+    fn sum_times(self, a: Self::Sum, b: i32) -> Self::Sum;
+    /// `a · 2ⁿ`.
+    fn sum_up<const N: i32>(self, a: Self::Sum) -> Self::Sum;
+    /// `a / 2ⁿ`, rounded down.
+    fn sum_down<const N: i32>(self, a: Self::Sum) -> Self::Sum;
+}
+
+/// Sums as they are.
+#[derive(Debug, Clone, Copy)]
+pub struct Sums;
+
+impl<W: Words> Finish<W> for Sums {
+    type Out = i32;
+
+    #[inline(always)]
+    fn put(self, words: W, [a, b]: [W::Sum; 2], out: &mut [i32]) {
+        if out.len() == 2 * W::LANES {
+            words.store_sums(a, out);
+            return words.store_sums(b, &mut out[W::LANES..]);
+        }
+        let mut all = [0; super::MOST];
+        words.store_sums(a, &mut all);
+        words.store_sums(b, &mut all[W::LANES..]);
+        out.copy_from_slice(&all[..out.len()]);
+    }
+}
+
+/// Something to compute with products of words; like [`IntWork`](super::IntWork).
+pub trait WordWork {
+    /// Computes. Implementations are `#[inline(always)]`.
+    fn run<W: Words>(self, words: W);
+}
+
+/// The instructions that words are multiplied with, on processors where that gains.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WordDot(pub(super) Set);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Set {
+    #[cfg(target_arch = "x86_64")]
+    Avx2(super::avx2_words::Avx2Words),
+}
+
+impl WordDot {
+    /// Does a piece of work with these instructions.
+    #[allow(unused_variables, reason = "on processors where none gains")]
+    pub fn run(self, work: impl WordWork) {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx2(words) => words.run(work),
+        }
+    }
+
+    /// Outputs computed together.
+    pub fn width(self) -> usize {
+        struct Ask<'a>(&'a mut usize);
+        impl WordWork for Ask<'_> {
+            #[inline(always)]
+            fn run<W: Words>(self, _: W) {
+                *self.0 = 2 * W::LANES;
+            }
+        }
+        let mut width = 0;
+        self.run(Ask(&mut width));
+        width
+    }
+}
+
+/// Words taken at a time.
+pub const STEP: usize = 2;
