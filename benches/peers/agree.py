@@ -9,6 +9,8 @@ import files
 # Maps, probabilities and deltas: root of the mean squared difference, over that of the reference. Engines of f32 differ in the
 # order of sums, and some use Winograd's method; in 8 bits all engines run the same file, but round in different places.
 LIMITS = {"f32": 1e-4, "bf16": 3e-2, "int8": 3e-2}
+# Of other engines in 8 bits: without VNNI, OpenVINO's kernels saturate sums of two products at 16 bits. Their time counts all the same.
+SATURATING = 1e-1
 # Detections of a score of at least 0.3: the nearest one of the same class in the other engine.
 SCORES = {"f32": 0.02, "bf16": 0.05, "int8": 0.05}
 OVERLAP = 0.9
@@ -29,8 +31,9 @@ def compare(part, precision, reference, out, ours):
             raise SystemExit(f"{out.name}: {name} has {got.size} numbers instead of {want.size}")
         apart[name] = float(np.sqrt(np.mean((got - want) ** 2) / np.mean(want ** 2)))
     worst = max(apart, key=apart.get)
-    if not apart[worst] <= LIMITS[precision]:
-        raise SystemExit(f"{out.name}: {worst} is {apart[worst]:.2g} away from onnxruntime's, more than {LIMITS[precision]}")
+    limit = LIMITS[precision] if ours or precision != "int8" else SATURATING
+    if not apart[worst] <= limit:
+        raise SystemExit(f"{out.name}: {worst} is {apart[worst]:.2g} away from onnxruntime's, more than {limit}")
     return f"{worst} within {apart[worst]:.1e}"
 
 

@@ -19,7 +19,7 @@ TRUNK = [
 # After truncated SVD: inputs, outputs.
 HEAD = [("fc6 V", 9216, 1024), ("fc6 U", 1024, 4096), ("fc7 V", 4096, 256), ("fc7 U", 256, 4096), ("outputs", 4096, 105)]
 
-# Tiles of Winograd's convolution that are worked on at a time (src/kernels/conv/winograd.rs).
+# Tiles of Winograd's convolution that are worked on at a time (src/kernels/conv/tiles.rs).
 BLOCK = 192
 # Plain operations for a number of Winograd's transforms: 12 one-dimensional ones of 13 operations, and as many stores
 # as there are places, for a channel of a tile; 10 of 11, bias, ReLU and store for an output of one.
@@ -45,14 +45,17 @@ class Layer:
     # Plain operations on single numbers, and bytes that come from and go to beyond a core's own caches.
     plain: float
     moved: float
+    # Whether the products are of 16-bit words.
+    words: bool = False
 
     def macs(self):
         """As the method counts them: Winograd's are fewer than the definition's."""
         return self.times * self.rows * (self.depth + self.alone) * self.outputs
 
 
-def layers(rows, cols, regions, int8, step):
-    """The layers of a picture of rows×cols; `step` is what integer instructions take along k at a time."""
+def layers(rows, cols, regions, int8, step, words):
+    """The layers of a picture of rows×cols; `step` is what integer instructions take along k at a time, `words` whether 3×3 layers
+    are computed in words, by Winograd's method."""
     size = 1 if int8 else 4
     for layer in TRUNK:
         if layer == "pool":
@@ -61,7 +64,7 @@ def layers(rows, cols, regions, int8, step):
         name, inputs, outputs, kernel, stride, pad = layer
         before = rows * cols * inputs
         rows, cols = ((n + 2 * pad - kernel) // stride + 1 for n in (rows, cols))
-        yield convolution(layer, before, rows, cols, size, step if int8 else 0)
+        yield convolution(layer, before, rows, cols, size, step if int8 else 0, words)
     for name, inputs, outputs in HEAD:
         plain = regions * outputs * (REQUANTISE if int8 else FINISH)
         # Real inputs are copied block by block, and sums are read and written again with each.
@@ -71,7 +74,7 @@ def layers(rows, cols, regions, int8, step):
         yield Layer("head", name, 1, regions, inputs, 0, outputs, plain, moved)
 
 
-def convolution(layer, before, rows, cols, size, step):
+def convolution(layer, before, rows, cols, size, step, words):
     name, inputs, outputs, kernel, stride, pad = layer
     places = rows * cols
     run = kernel * inputs
@@ -82,21 +85,24 @@ def convolution(layer, before, rows, cols, size, step):
         # Pooled on the way, three rows of three: each number is looked at about three times, bytes four times as fast.
         plain += places * outputs * 3 / (4 if step else 1)
         moved -= size * places * outputs * 3 / 4
-    if step:
+    winograd = (kernel, stride) in ((3, 1), (5, 2)) and (words or not step)
+    if step and not winograd:
         over = run % step * kernel
         depth = run // step * step * kernel + -(-over // step) * step
         alone = run // step % (4 if step == 4 else 1) * step * kernel + over if step == 4 else 0
         return Layer(
             "trunk", name, lines[0], lines[1], depth - alone, alone, outputs, plain, moved + outputs * inputs * kernel**2
         )
-    if (kernel, stride) in ((3, 1), (5, 2)):
+    if winograd:
         # F(4×4, 3×3); a 5×5 of step 2 is four of them. Tiles are written, multiplied into others, and read.
         depth = inputs * stride**2
         tiles = -(-rows // 4) * -(-cols // 4)
         blocks = -(-tiles // BLOCK)
-        plain = tiles * (depth * TRANSFORM_IN + outputs * TRANSFORM_OUT)
-        moved += 4 * 36 * (2 * tiles * (depth + outputs) + blocks * depth * outputs)
-        return Layer("trunk", name, 36 * blocks, tiles / blocks, depth, 0, outputs, plain, moved)
+        # Twice as many words as real numbers lie in a vector. Those are two bytes, their sums four.
+        plain = (plain if step else 0) + tiles * (depth * TRANSFORM_IN / (2 if step else 1) + outputs * TRANSFORM_OUT)
+        wide = 2 if step else 4
+        moved += 36 * (2 * tiles * (wide * depth + 4 * outputs) + blocks * wide * depth * outputs)
+        return Layer("trunk", name, 36 * blocks, tiles / blocks, depth, 0, outputs, plain, moved, words=bool(step))
     alone = run % 4 * kernel
     moved += 4 * outputs * inputs * kernel**2
     return Layer("trunk", name, lines[0], lines[1], run * kernel - alone, alone, outputs, plain, moved)

@@ -20,6 +20,8 @@ LOOPS = {
     "aarch64": {
         "f32": ({r"^fmla\s+v\d+\.4s": 4}, ("fmla v{0}.4s, v30.4s, v31.s[1]", 24, 4), (8, 4), r"\[3\]$"),
         "int8 dot": ({r"^sdot\s+v\d+\.4s": 16}, ("sdot v{0}.4s, v30.16b, v31.4b[1]", 24, 16), (8, 16), r"\[3\]$"),
+        # Winograd's method in integers.
+        "int8 words": ({r"^smlal\s+v\d+\.4s, v\d+\.4h": 4}, ("smlal v{0}.4s, v30.4h, v15.h[1]", 15, 4), (8, 4), r"\[3\]$"),
         # Two multiplications, of eight bytes each, for each addition of pairs.
         "int8": (
             {r"^sm(ul|la)l2?\s+v\d+\.8h": 8},

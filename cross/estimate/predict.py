@@ -78,6 +78,7 @@ def tile_cycles(loop, rows):
 
 def layer_ms(machine, core, kind, layer):
     """Milliseconds of products, plain operations and memory."""
+    kind = "int8 words" if layer.words else kind
     loop = core[kind]
     panels = -(-layer.outputs // loop["width"])
     steps = (layer.depth + ALONE * layer.alone) / loop["depth"]
@@ -95,7 +96,7 @@ def predict(machine, loops, rest, rows, cols, regions, int8):
     kind = "f32" if not int8 else "int8 dot" if machine.dot else "int8"
     by_layer, stages = {}, dict.fromkeys(STAGES, 0.0)
     step = 4 if kind == "int8 dot" else 16
-    for layer in layers(rows, cols, regions, int8, step):
+    for layer in layers(rows, cols, regions, int8, step, words=kind == "int8"):
         by_layer[layer.name] = layer_ms(machine, core, kind, layer)
         stages[layer.stage] += sum(by_layer[layer.name])
     slower = rest["ghz"] / machine.ghz / machine.scalar / machine.cores

@@ -65,8 +65,7 @@ impl Choice {
         Err(DetectorError::Option { name: "kernels", value: name.into(), reason })
     }
 
-    /// Whether a model in 8 bits is computed faster in integers than in real numbers. Winograd's convolution, which only those
-    /// have, makes up for instructions that are slower with bytes than twice the others (`benches/NOTES.md`).
+    /// Whether a model in 8 bits is computed faster in integers than in real numbers (`benches/NOTES.md`).
     pub fn integers_are_faster(self) -> bool {
         self.real.is_some() && self.integer.outruns_reals()
     }

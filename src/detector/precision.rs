@@ -10,8 +10,8 @@ use super::{DetectorError, choice::Choice};
 /// What a model is computed in. Models of real numbers are always computed in real numbers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Precision {
-    /// Of a model in 8 bits whatever is faster: integers on 64-bit ARM and on x86 with VNNI, else real numbers, because without such
-    /// instructions integers take longer than Winograd's convolution in f32 (`benches/NOTES.md`).
+    /// Of a model in 8 bits whatever is faster: integers on 64-bit ARM and on x86 from AVX2 on, else real numbers, because plain
+    /// Rust takes longer for integers than for f32 (`benches/NOTES.md`).
     #[default]
     Auto,
     /// Integers: the same bits on every processor.

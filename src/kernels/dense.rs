@@ -18,7 +18,7 @@ use super::buffer::Buffer;
 use super::choice::Kernels;
 use super::real::{Number, Operands, Real, RealWork};
 use super::team::{self, Pieces};
-use super::tile::{Left, Panel, Panels, Plainly, Target, rows};
+use super::tile::{Left, ONCE, Panel, Panels, Plainly, Target, rows};
 
 /// Numbers of each input taken at a time; with 300 inputs 600 KB. A multiple of every panel's width.
 const BLOCK: usize = 512;
@@ -200,7 +200,7 @@ impl Dense {
                 panels.get(next).or_else(|| blocks.get(b + 1)?.get(next - count))
             };
             share(count, n, width, &mut out.numbers, |panel, row, out| {
-                let left = Left { data: &block[..], first: row * step, step, runs: &[0], run: panels.k() };
+                let left = Left { data: &block[..], first: row * step, step, runs: &[0], run: panels.k(), again: ONCE };
                 let bias = first.then_some(&self.bias[panel * width..][..width]);
                 let finish = Plainly { bias, accumulate: !first, relu: relu && last };
                 T::run(*set, Product { left: &left, panel: panels.panel(panel).then(next(panel)), finish, out });

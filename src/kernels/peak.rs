@@ -13,7 +13,7 @@ use super::int8::Dot;
 use super::int8::dot::{Bytes, Form, IntDot, IntWork, Scale};
 use super::real::{Number, Real, RealWork};
 use super::team::{self, Pieces};
-use super::tile::{Left, Panels, Plainly, Target, rows};
+use super::tile::{Left, ONCE, Panels, Plainly, Target, rows};
 
 /// Length of the sums: a tile's rows and a panel take 22 KB.
 const K: usize = 128;
@@ -93,7 +93,7 @@ struct Loop<'a, T: Number> {
 impl<T: Number> RealWork<T> for Loop<'_, T> {
     #[inline(always)]
     fn run<D: Real<Input = T, Weight = T>>(self, dot: D) {
-        let left = Left { data: self.left, first: 0, step: K, runs: &[0], run: K };
+        let left = Left { data: self.left, first: 0, step: K, runs: &[0], run: K, again: ONCE };
         for _ in 0..TIMES {
             // What is computed is always the same; the compiler must not know.
             let pieces = Pieces::new(std::hint::black_box(&mut *self.out));
@@ -118,7 +118,7 @@ impl IntWork for IntLoop<'_> {
     #[inline(always)]
     fn run<D: IntDot>(self, dot: D) {
         let count = D::ROWS * D::SHARE;
-        let left = Left { data: self.left, first: 0, step: INT_STEP, runs: &[0], run: INT_K };
+        let left = Left { data: self.left, first: 0, step: INT_STEP, runs: &[0], run: INT_K, again: ONCE };
         for _ in 0..TIMES {
             let pieces = Pieces::new(std::hint::black_box(&mut *self.out));
             let target = Target { pieces: &pieces, at: 0, step: 2 * D::LANES };

@@ -30,7 +30,7 @@ mod steps;
 
 pub use finish::{Finish, Plainly, Target, put};
 pub use panels::{Panel, Panels, SECOND_LEVEL};
-use steps::{Apart, steps};
+use steps::{Apart, half_step, steps};
 
 use super::buffer::Plain;
 use super::fetch::fetch;
@@ -60,6 +60,9 @@ pub trait Dot: Copy {
     const RUN: usize = Self::STEP;
     /// Rows that are best computed together.
     const SHARE: usize = 1;
+    /// Whether neighbouring products, 0 and 1, 2 and 3 and so on, are added in 16 bits. Weights for which that is too little
+    /// come in two parts, the second in steps for one vector of a panel ([`Left::again`]).
+    const PAIRS: bool = false;
 
     /// Nothing added yet.
     fn zero(self) -> Self::Sum;
@@ -165,7 +168,12 @@ pub struct Left<'a, T = f32> {
     pub runs: &'a [usize],
     /// Length of each run, a multiple of [`Dot::STEP`]. What a run covers beyond the numbers that are meant meets zeros.
     pub run: usize,
+    /// With [`Dot::PAIRS`], beginnings of single steps that the first vector of columns takes once more, and the second.
+    pub again: [&'a [usize]; 2],
 }
+
+/// Nothing twice.
+pub const ONCE: [&[usize]; 2] = [&[], &[]];
 
 /// Computes the first `count` rows against one panel. Each row of the result has as many numbers as the panel real columns.
 ///
@@ -243,6 +251,9 @@ unsafe fn tile<D: Dot, F: Finish<D>, const ROWS: usize>(
     check::<D>(parts, skip + ROWS, panel);
     let mut sums = [finish.start(dot); ROWS];
     let mut w = panel.data.as_ptr();
+    let main = parts.iter().map(|left| left.runs.len() * left.run).sum::<usize>() * 2 * D::LANES;
+    // SAFETY: asserted above: so many lie before those that are taken once more.
+    let mut again = unsafe { w.add(main) };
     for left in parts {
         let apart = Apart::new(left.step, ROWS);
         for &run in left.runs {
@@ -264,6 +275,20 @@ unsafe fn tile<D: Dot, F: Finish<D>, const ROWS: usize>(
                 }
             }
         }
+        if D::PAIRS {
+            // SAFETY: asserted above: so far apart, and with one vector of weights each.
+            unsafe {
+                let x = left.data.as_ptr().add(left.first + skip * left.step);
+                for at in left.again[0] {
+                    half_step::<D, ROWS, 0>(dot, x.add(*at), apart, again, &mut sums);
+                    again = again.add(D::LANES * D::STEP);
+                }
+                for at in left.again[1] {
+                    half_step::<D, ROWS, 1>(dot, x.add(*at), apart, again, &mut sums);
+                    again = again.add(D::LANES * D::STEP);
+                }
+            }
+        }
     }
     for (r, sums) in sums.into_iter().enumerate() {
         // SAFETY: nobody else uses them, says the caller.
@@ -274,12 +299,16 @@ unsafe fn tile<D: Dot, F: Finish<D>, const ROWS: usize>(
 /// Panics unless the left factor has `end` rows, and the panel what they meet.
 #[inline(always)]
 pub fn check<D: Dot>(parts: &[Left<D::Input>], end: usize, panel: Panel<D::Weight>) {
-    let mut k = 0;
+    let mut numbers = 0;
     for left in parts {
         let furthest = left.runs.iter().max().map_or(0, |r| r + left.run);
         assert!(left.first + (end - 1) * left.step + furthest <= left.data.len(), "rows beyond the left factor");
         assert!(left.run.is_multiple_of(D::STEP), "a run of whole steps");
-        k += left.runs.len() * left.run;
+        numbers += left.runs.len() * left.run * 2 * D::LANES;
+        for at in left.again.into_iter().flatten().filter(|_| D::PAIRS) {
+            assert!(at + D::STEP <= furthest, "a step beyond all runs");
+            numbers += D::LANES * D::STEP;
+        }
     }
-    assert_eq!(panel.data.len(), k * 2 * D::LANES, "length of a panel");
+    assert_eq!(panel.data.len(), numbers, "length of a panel");
 }

@@ -17,7 +17,7 @@ use super::super::normalised::Normalised;
 use super::super::pool::{PoolLines, PoolShape, pool_lines};
 use super::super::real::{Number, Operands, Real, RealWork};
 use super::super::team::{self, Pieces};
-use super::super::tile::{Left, Panels, Plainly, SECOND_LEVEL, Target, rows};
+use super::super::tile::{Left, ONCE, Panels, Plainly, SECOND_LEVEL, Target, rows};
 use super::{ConvShape, Scratch, Task};
 
 /// Bands of lines for each thread.
@@ -187,7 +187,7 @@ impl<T: Number> Direct<T> {
         } else {
             runs.extend((0..side * side).map(|tap| (tap / side * cols + tap % side) * pixel));
         }
-        (Left { data, first: 0, step: shape.stride * pixel, runs, run }, shape.stride * cols * pixel)
+        (Left { data, first: 0, step: shape.stride * pixel, runs, run, again: ONCE }, shape.stride * cols * pixel)
     }
 
     fn bytes(&self) -> usize {

@@ -19,7 +19,7 @@ use super::super::buffer::Buffer;
 use super::super::real::{Number, Real, RealWork};
 use super::super::simd::{Simd, load_some, store_some};
 use super::super::team::Pieces;
-use super::super::tile::{Left, Panels, Plainly, Target, rows};
+use super::super::tile::{Left, ONCE, Panels, Plainly, Target, rows};
 use super::tiles::{IN, OUT, POINTS, Sizes, Square, Tiles, taps};
 use super::{ConvShape, Scratch, Task};
 
@@ -183,7 +183,7 @@ impl<T: Number> Block<'_, T> {
         let Sizes { input_step, input_stride, product_step, product_stride } = self.sizes;
         let (weights, following) = (&self.winograd.points[point], self.winograd.points.get(point + 1));
         let data = &self.inputs[point * input_stride..][..input_stride];
-        let left = Left { data, first: 0, step: input_step, runs: &[0], run: weights.k() };
+        let left = Left { data, first: 0, step: input_step, runs: &[0], run: weights.k(), again: ONCE };
         let pieces = Pieces::new(&mut self.products[point * product_stride..][..product_stride]);
         for p in 0..weights.count() {
             let next = weights.get(p + 1).or_else(|| following?.get(0));

@@ -144,6 +144,39 @@ fn every_instruction_set_gives_the_bytes_of_the_scalar_kernel() {
     assert_eq!(digest, "594a42b22b2631576c9dc289304c8c637d2470f7455dcb4cba37a48b2fa6ad27");
 }
 
+/// Sums of Winograd's method are known modulo 2²⁶: right up to the largest that it takes, and layers of larger ones are left to
+/// the direct method.
+#[test]
+fn winograds_sums_are_exact_up_to_the_limit_and_larger_ones_are_computed_directly() {
+    let shape = ConvShape { input: 115, output: 18, kernel: 3, stride: 1, pad: 1, groups: 1 };
+    let (rows, cols) = (6, 9);
+    for (w, method) in [(127, "winograd"), (-127, "winograd"), (-128, "direct")] {
+        let (w, bias, zeros) = (vec![w; shape.weights()], vec![-77; shape.output], vec![0; shape.input]);
+        for x in [vec![255; rows * cols * shape.input], some_bytes(rows * cols * shape.input, 3)] {
+            let want: Vec<f32> =
+                sums(shape, &w, &bias, &zeros, &x, rows, cols).into_iter().map(|sum| sum as f32).collect();
+            for dot in Dot::available() {
+                let rescale = Rescale::F32 { factors: vec![1.0; shape.output], relu: false };
+                let conv = QuantConv::new(dot, shape, &w, &bias, &zeros, rescale);
+                assert_eq!(conv.method(), if dot.words().is_some() { method } else { "direct" }, "{}", dot.name());
+                let mut got = vec![f32::NAN; want.len()];
+                conv.run(&x, rows, cols, &mut QuantScratch::default(), Out::F32(&mut got));
+                assert_eq!(got, want, "{} {}", dot.name(), w[0]);
+            }
+        }
+    }
+}
+
+#[test]
+fn pairs_are_those_whose_products_with_any_inputs_fit_into_16_bits() {
+    let range = i32::from(i16::MIN)..=i32::from(i16::MAX);
+    for (a, b) in (i8::MIN..=i8::MAX).flat_map(|a| (i8::MIN..=i8::MAX).map(move |b| (a, b))) {
+        let sum = |x: i32, y: i32| x * i32::from(a) + y * i32::from(b);
+        let fits = [(0, 255), (255, 0), (255, 255)].into_iter().all(|(x, y)| range.contains(&sum(x, y)));
+        assert_eq!(dot::pair(a, b), fits, "{a} and {b}");
+    }
+}
+
 #[test]
 fn sums_become_u8_by_rounding_halves_to_the_even_and_clamping() {
     let shape = ConvShape { input: 1, output: 1, kernel: 1, stride: 1, pad: 0, groups: 1 };

@@ -82,6 +82,33 @@ pub unsafe fn steps<D: Dot, const ROWS: usize, const WHOLE: bool>(
     each_row!(0 1 2 3 4 5 6 7 8 9 10 11 12 13);
 }
 
+/// One step of all rows for one vector of columns, the first (`VECTOR` 0) or the second (1).
+///
+/// # Safety
+///
+/// As for [`steps`], with one vector of weights.
+#[inline(always)]
+pub unsafe fn half_step<D: Dot, const ROWS: usize, const VECTOR: usize>(
+    dot: D,
+    x: *const D::Input,
+    apart: Apart,
+    w: *const D::Weight,
+    sums: &mut [[D::Sum; 2]; ROWS],
+) {
+    // SAFETY: readable, says the caller.
+    let weights = unsafe { dot.weights_at(w) };
+    macro_rules! each_row {
+        ($($r:literal)*) => {$(
+            if $r < ROWS {
+                // SAFETY: row `$r` is readable, says the caller.
+                let x = unsafe { dot.first_at(x.add(apart.to($r))) };
+                sums[$r][VECTOR] = dot.add::<0>(sums[$r][VECTOR], x, weights);
+            }
+        )*};
+    }
+    each_row!(0 1 2 3 4 5 6 7 8 9 10 11 12 13);
+}
+
 /// The weights of steps up to `last` for both vectors of columns. Those beyond are the last one's, and not used. No closure: compilers
 /// may make that a function of its own, which has not the instructions that its caller is compiled for, and calls each of them
 /// (`tests/inlined.sh` looks for such).

@@ -20,7 +20,7 @@ use crate::kernels::ConvShape;
 use crate::kernels::buffer::Buffer;
 use crate::kernels::int8::dot::{Bytes, Dot, IntDot, IntWork, Reals, Scale};
 use crate::kernels::team::{self, Pieces};
-use crate::kernels::tile::{Finish, Left, SECOND_LEVEL, Target, rows};
+use crate::kernels::tile::{Finish, Left, ONCE, SECOND_LEVEL, Target, rows};
 
 /// A convolution of u8 with its weights packed.
 #[derive(Debug, Clone)]
@@ -92,7 +92,7 @@ impl Direct {
     }
 
     fn left<'a>(&self, data: &'a [u8], step: usize, runs: &'a [usize]) -> Left<'a, u8> {
-        Left { data, first: 0, step, runs, run: self.runs.len }
+        Left { data, first: 0, step, runs, run: self.runs.len, again: ONCE }
     }
 
     /// Where the steps read that are done again, group after group.
@@ -300,23 +300,12 @@ impl<T> Block<'_, T> {
                     step: self.out_step,
                 };
                 let tail = conv.runs.tail_of(lines.tails.unwrap_or_default(), l * lines.len + skip);
-                let (mut parts, mut count) = ([left; 4], 1);
-                let mut then = |part: Left<'s, u8>| {
-                    parts[count] = part;
-                    count += 1;
-                };
-                if lines.tails.is_some() {
-                    then(tail);
-                }
-                if D::PAIRS {
-                    let [map, gathered] = group.again.of(p, again);
-                    for (part, runs) in [(left, map), (tail, gathered)].into_iter().filter(|(_, runs)| !runs.is_empty()) {
-                        then(Left { runs, run: D::STEP, ..part });
-                    }
-                }
+                let again = if D::PAIRS { group.again.of(p, again) } else { [ONCE; 2] };
+                let parts = [Left { again: again[0], ..left }, Left { again: again[1], ..tail }];
+                let parts = if lines.tails.is_some() { &parts[..] } else { &parts[..1] };
                 let panel = panel.then(next.filter(|_| l == self.span.start));
                 // SAFETY: no two blocks have pixel and panel in common.
-                unsafe { rows(dot, &parts[..count], self.pixels.len(), panel, finish, target) };
+                unsafe { rows(dot, parts, self.pixels.len(), panel, finish, target) };
             }
         }
     }

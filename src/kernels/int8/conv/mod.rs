@@ -87,7 +87,6 @@ pub struct QuantScratch {
     products: Buffer<i32>,
 }
 
-
 /// A convolution of u8 with its weights packed.
 #[derive(Debug, Clone)]
 pub struct QuantConv {
@@ -205,9 +204,8 @@ impl QuantConv {
         out: &mut [u8],
         to: (usize, usize),
     ) {
-        self.direct("convolution, LRN and pooling in one").run_normalised(
-            x, rows, cols, kernels, between, scratch, out, to,
-        );
+        self.direct("convolution, LRN and pooling in one")
+            .run_normalised(x, rows, cols, kernels, between, scratch, out, to);
     }
 
     fn direct(&self, what: &str) -> &Direct {

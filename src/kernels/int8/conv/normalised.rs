@@ -2,8 +2,8 @@
 //! quantising is the same: the largest number has the largest byte.
 #![allow(unsafe_code)]
 
-use super::pooled::{BANDS, FIRST_LEVEL};
 use super::direct::{Block, Direct};
+use super::pooled::{BANDS, FIRST_LEVEL};
 use super::{QuantScratch, Rescale};
 use crate::kernels::Kernels;
 use crate::kernels::int8::quantize;

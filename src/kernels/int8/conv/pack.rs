@@ -4,7 +4,7 @@ use super::Rescale;
 use super::direct::Direct;
 use crate::kernels::ConvShape;
 use crate::kernels::int8::dot::{Dot, Form, pair};
-use crate::kernels::tile::Panels;
+use crate::kernels::tile::{Left, ONCE, Panels};
 
 /// The outputs of a group. All is filled up to whole panels.
 #[derive(Debug, Clone)]
@@ -18,43 +18,60 @@ pub struct Group {
     pub factors: Vec<f32>,
 }
 
-/// Steps that panels take once more, with the halves of weights that were too large: see [`IntDot::PAIRS`].
+/// Steps that vectors of a panel take once more, with what is left of weights that were too large: see [`Dot::PAIRS`].
 ///
-/// [`IntDot::PAIRS`]: crate::kernels::int8::dot::IntDot::PAIRS
+/// [`Dot::PAIRS`]: crate::kernels::tile::Dot::PAIRS
 #[derive(Debug, Clone, Default)]
 pub struct Again {
-    /// Numbers of steps along k, those of the first panel in order, then of the next.
+    /// Where they begin along k.
     steps: Vec<usize>,
-    /// Where each panel's begin in them, where those of the gathered bytes do, and where they end.
-    panels: Vec<[usize; 3]>,
+    /// Where each panel's begin in them: those in the map of the first vector, and of the second, those in the gathered bytes of
+    /// both; one more at the end.
+    ends: Vec<usize>,
 }
 
 impl Again {
+    /// Splits weights so that pairs fit into 16 bits, or chooses other instructions where that would be too many steps.
+    fn split_all(dot: Dot, groups: &mut [Group], runs: &Runs) -> Dot {
+        let (mut all, mut again) = (0, 0);
+        for panels in groups.iter().map(|g| &g.panels) {
+            let vector = panels.width() / 2 * runs.step;
+            for weights in (0..panels.count()).flat_map(|p| panels.panel(p).data.chunks_exact(vector)) {
+                all += 1;
+                again += usize::from(weights.as_chunks::<2>().0.iter().any(|w| !pair(w[0], w[1])));
+            }
+        }
+        if let Some(wide) = dot.wide().filter(|_| again * MOST_AGAIN > all) {
+            return wide;
+        }
+        groups.iter_mut().for_each(|group| group.again = Self::split(&mut group.panels, runs));
+        dot
+    }
+
     /// Halves the weights that are too large, and gives the panels with the other halves at their end.
     fn split(panels: &mut Panels<i8>, runs: &Runs) -> Self {
-        let (width, step) = (panels.width(), runs.step);
-        let (mut again, mut more) = (Self::default(), Vec::new());
+        let (vector, gathered) = (panels.width() / 2 * runs.step, runs.count * runs.len);
+        let (mut again, mut more) = (Self { steps: Vec::new(), ends: vec![0] }, Vec::new());
         for p in 0..panels.count() {
-            let (start, mut tails, mut halves) = (again.steps.len(), None, Vec::new());
-            for (s, weights) in panels.panel_mut(p).chunks_exact_mut(width * step).enumerate() {
-                if weights.as_chunks::<2>().0.iter().all(|w| pair(w[0], w[1])) {
-                    continue;
+            let mut rest = Vec::new();
+            for (range, half) in [(0..gathered, 0), (0..gathered, 1), (gathered..runs.k(), 0), (gathered..runs.k(), 1)]
+            {
+                for k in range.step_by(runs.step) {
+                    let weights = &mut panels.panel_mut(p)[(2 * k / runs.step + half) * vector..][..vector];
+                    let pairs = weights.as_chunks_mut::<2>().0;
+                    if pairs.iter().all(|w| pair(w[0], w[1])) {
+                        continue;
+                    }
+                    for w in pairs {
+                        let less = if pair(w[0], w[1]) { [0; 2] } else { w.map(|w| w / 2) };
+                        *w = std::array::from_fn(|i| w[i] - less[i]);
+                        rest.extend(less);
+                    }
+                    again.steps.push(k);
                 }
-                let first = halves.len();
-                halves.resize(first + weights.len(), 0);
-                let both = weights.as_chunks_mut::<2>().0.iter_mut().zip(halves[first..].as_chunks_mut::<2>().0);
-                for (weights, halves) in both.filter(|(w, _)| !pair(w[0], w[1])) {
-                    *halves = weights.map(|w| w / 2);
-                    *weights = std::array::from_fn(|i| weights[i] - halves[i]);
-                }
-                if s * step >= runs.count * runs.len {
-                    tails.get_or_insert(again.steps.len());
-                }
-                again.steps.push(s);
+                again.ends.push(again.steps.len());
             }
-            let end = again.steps.len();
-            again.panels.push([start, tails.unwrap_or(end), end]);
-            more.push(halves);
+            more.push(rest);
         }
         *panels = panels.longer(&more);
         again
@@ -63,7 +80,7 @@ impl Again {
     /// Where the steps read: in the map, whose runs begin at `starts`, or in the gathered bytes.
     pub fn places(&self, runs: &Runs, starts: &[usize], places: &mut Vec<usize>) {
         let gathered = runs.count * runs.len;
-        places.extend(self.steps.iter().map(|s| s * runs.step).map(|k| match k.checked_sub(gathered) {
+        places.extend(self.steps.iter().map(|k| match k.checked_sub(gathered) {
             Some(tail) => tail,
             None => starts[k / runs.len] + k % runs.len,
         }));
@@ -75,11 +92,10 @@ impl Again {
     }
 
     /// Those of a panel, of the [`places`](Self::places): in the map, and in the gathered bytes.
-    pub fn of<'a>(&self, panel: usize, places: &'a [usize]) -> [&'a [usize]; 2] {
-        match self.panels.get(panel) {
-            Some([start, tails, end]) => [&places[*start..*tails], &places[*tails..*end]],
-            None => [&[], &[]],
-        }
+    pub fn of<'a>(&self, panel: usize, places: &'a [usize]) -> [[&'a [usize]; 2]; 2] {
+        let ends = &self.ends[4 * panel..][..5];
+        let part = |i: usize| &places[ends[i]..ends[i + 1]];
+        [[part(0), part(1)], [part(2), part(3)]]
     }
 }
 
@@ -98,6 +114,9 @@ pub struct Runs {
 /// Where steps are longer than this, runs shorter than a step are not gathered: that is a copy of all of it, and was slower
 /// than multiplying zeros (`benches/NOTES.md`).
 const WIDEST: usize = 16;
+
+/// One in so many steps may be taken again; widening bytes takes half as long again as adding in 16 bits.
+const MOST_AGAIN: usize = 4;
 
 /// The only run of a tail.
 const WHOLE: [usize; 1] = [0];
@@ -127,9 +146,9 @@ impl Runs {
     }
 
     /// The part of a product that is read from the gathered bytes, from a pixel on.
-    pub fn tail_of<'a>(&self, tails: &'a [u8], pixel: usize) -> crate::kernels::tile::Left<'a, u8> {
+    pub fn tail_of<'a>(&self, tails: &'a [u8], pixel: usize) -> Left<'a, u8> {
         let step = self.tail_step();
-        crate::kernels::tile::Left { data: tails, first: pixel * step, step, runs: &WHOLE, run: step }
+        Left { data: tails, first: pixel * step, step, runs: &WHOLE, run: step, again: ONCE }
     }
 
     /// Where number `i` of run `r` stands along k.
@@ -172,9 +191,9 @@ impl Direct {
                 }
                 sums[o] = folded(&shape, weight, bias[g * outputs + o], zeros, offset);
             }
-            let again = if pairs { Again::split(&mut panels, &runs) } else { Again::default() };
-            packed.push(Group { panels, again, bias: sums, factors });
+            packed.push(Group { panels, again: Again::default(), bias: sums, factors });
         }
+        let dot = if pairs { Again::split_all(dot, &mut packed, &runs) } else { dot };
         let wild = rescale.wild();
         Self { shape, dot, share, groups: packed, runs, zeros: zeros.to_vec(), rescale, wild }
     }

@@ -26,9 +26,9 @@ use super::pack::folded;
 use super::{Out, QuantScratch, Rescale};
 use crate::kernels::ConvShape;
 use crate::kernels::conv::tiles::{self, IN, OUT, POINTS, Sizes, Square, Tiles, taps};
-use crate::kernels::int8::dot::{Bytes, IntDot, Reals, STEP, Scale, Sums, WordDot, WordWork, Words};
+use crate::kernels::int8::dot::{Bytes, Reals, Scale, Sums, WordDot, WordWork, Words};
 use crate::kernels::team::Pieces;
-use crate::kernels::tile::{Finish, Left, Panels, Target, rows};
+use crate::kernels::tile::{Finish, Left, ONCE, Panels, Target, rows};
 use std::ops::Range;
 
 /// The inverse of 9 modulo 2³².
@@ -67,17 +67,10 @@ pub fn supports(shape: &ConvShape, weight: &[i8]) -> bool {
 
 impl Winograd {
     /// Transforms and packs a convolution that is [supported](supports).
-    pub fn new(
-        words: WordDot,
-        shape: ConvShape,
-        weight: &[i8],
-        bias: &[i32],
-        zeros: &[u8],
-        rescale: Rescale,
-    ) -> Self {
+    pub fn new(words: WordDot, shape: ConvShape, weight: &[i8], bias: &[i32], zeros: &[u8], rescale: Rescale) -> Self {
         let ConvShape { input, output, kernel, stride, .. } = shape;
-        let (phases, width) = (stride * stride, words.width());
-        let mut points = vec![Panels::zeros(width, STEP, phases * input, output); POINTS];
+        let (phases, (width, step)) = (stride * stride, words.form());
+        let mut points = vec![Panels::zeros(width, step, phases * input, output); POINTS];
         for (i, weight) in weight.chunks_exact(kernel * kernel).enumerate() {
             let (n, channel) = (i / input, i % input);
             for phase in 0..phases {
@@ -95,11 +88,6 @@ impl Winograd {
         factors[..output].copy_from_slice(rescale.factors());
         let wild = rescale.wild();
         Self { shape, words, points, bias: sums, factors, wild, outside: zeros.to_vec(), rescale }
-    }
-
-    /// Bytes of its packed weights.
-    pub fn bytes(&self) -> usize {
-        self.points.iter().map(Panels::bytes).sum()
     }
 
     /// As [`QuantConv::run`](super::QuantConv::run).
@@ -207,7 +195,7 @@ impl WordWork for Block<'_, f32> {
 
 impl<'a, T> Block<'a, T> {
     #[inline(always)]
-    fn compute<W: Words, F: Finish<W::Bytes, Out = T>>(mut self, words: W, finish: impl Fn(Scale<'a>) -> F) {
+    fn compute<W: Words, F: Finish<W, Out = T>>(mut self, words: W, finish: impl Fn(Scale<'a>) -> F) {
         for tile in self.block.clone() {
             self.transform_input(words, tile);
         }
@@ -256,7 +244,7 @@ impl<'a, T> Block<'a, T> {
         let Sizes { input_step, input_stride, product_step, product_stride } = self.sizes;
         let (weights, following) = (&self.winograd.points[point], self.winograd.points.get(point + 1));
         let data = &self.inputs[point * input_stride..][..input_stride];
-        let left = Left { data, first: 0, step: input_step, runs: &[0], run: weights.k() };
+        let left = Left { data, first: 0, step: input_step, runs: &[0], run: weights.k(), again: ONCE };
         let pieces = Pieces::new(&mut self.products[point * product_stride..][..product_stride]);
         for p in 0..weights.count() {
             let next = weights.get(p + 1).or_else(|| following?.get(0));
@@ -269,7 +257,7 @@ impl<'a, T> Block<'a, T> {
 
     /// Up to four rows of four pixels, fewer at the ends.
     #[inline(always)]
-    fn transform_output<W: Words, F: Finish<W::Bytes, Out = T>>(
+    fn transform_output<W: Words, F: Finish<W, Out = T>>(
         &mut self,
         words: W,
         finish: &impl Fn(Scale<'a>) -> F,
@@ -282,7 +270,7 @@ impl<'a, T> Block<'a, T> {
         let square = self.tiles.square(tile);
         for c in (0..pixel).step_by(width) {
             let finish = finish(Scale { bias: &bias[c..][..width], factors: &factors[c..][..width] });
-            let start = finish.start(words.bytes());
+            let start = finish.start(words);
             // Two vectors, as results are put.
             let a = self.outputs_at(words, from + c, product_stride);
             let b = self.outputs_at(words, from + c + W::LANES, product_stride);
@@ -292,7 +280,7 @@ impl<'a, T> Block<'a, T> {
                 let sums = [words.sum_plus(start[0], a[r][q]), words.sum_plus(start[1], b[r][q])];
                 let at = ((row + r) * self.cols + col + q) * pixel + c;
                 // SAFETY: no other block has this tile, and tiles share no pixels.
-                finish.put(words.bytes(), sums, unsafe { self.out.take(at..at + len) });
+                finish.put(words, sums, unsafe { self.out.take(at..at + len) });
             }
         }
     }

@@ -1,7 +1,7 @@
 //! AMX: `tdpbusd`, sixteen rows × sixteen lanes × 64 bytes at a time; what it leaves to vectors, and finishing, is VNNI's.
 
 use super::vnni::Vnni;
-use super::{IntDot, IntWork};
+use super::{IntDot, IntSums, IntWork};
 use crate::kernels::amx::{self, Tiles, products_by};
 use crate::kernels::tile::{Dot, Finish, Left, Panel, Target};
 use core::arch::x86_64::*;
@@ -90,8 +90,11 @@ impl Tiles for Amx {
 }
 
 impl IntDot for Amx {
-    type Real = __m512;
     const OFFSET: u8 = Vnni::OFFSET;
+}
+
+impl IntSums for Amx {
+    type Real = __m512;
 
     #[inline(always)]
     fn start(self, bias: &[i32]) -> __m512i {

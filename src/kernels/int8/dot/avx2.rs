@@ -1,13 +1,16 @@
-//! AVX2: `vpmaddubsw` adds two products in 16 bits, which is exact because weights that are too large for it come in two halves
-//! ([`IntDot::PAIRS`]), and `vpmaddwd` two such sums in 32. A tile of 5×16 takes 10 of 16 registers, its weights 2.
+//! AVX2: `vpmaddubsw` adds two products in 16 bits, which is exact because weights that are too large for it come in two parts
+//! ([`Dot::PAIRS`]), and `vpmaddwd` two such sums in 32. A tile of 5×16 takes 10 of 16 registers, its weights 2.
+//!
+//! Where too many weights are too large ([`Avx2<false>`](Avx2)) bytes are widened to 16 bits: the even and the odd of four inputs
+//! meet the even and the odd weights, so widening is a shift or a mask.
 
-use super::{IntDot, IntWork};
+use super::{IntDot, IntSums, IntWork};
 use crate::kernels::tile::Dot;
 use core::arch::x86_64::*;
 
-/// Proof that the processor has avx2.
+/// Proof that the processor has avx2. `PAIRS`: products are added in 16 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Avx2(());
+pub struct Avx2<const PAIRS: bool = true>(());
 
 impl Avx2 {
     /// The proof, on a processor that gives it.
@@ -15,10 +18,17 @@ impl Avx2 {
         is_x86_feature_detected!("avx2").then_some(Self(()))
     }
 
+    /// The same for any weights.
+    pub fn wide(self) -> Avx2<false> {
+        Avx2(())
+    }
+}
+
+impl<const PAIRS: bool> Avx2<PAIRS> {
     /// Does the work with these instructions.
     pub fn run(self, work: impl IntWork) {
         #[target_feature(enable = "avx2")]
-        fn compiled_for_it(dot: Avx2, work: impl IntWork) {
+        fn compiled_for_it<const PAIRS: bool>(dot: Avx2<PAIRS>, work: impl IntWork) {
             work.run(dot);
         }
         // SAFETY: `self` exists, so `new` has found the feature.
@@ -26,15 +36,18 @@ impl Avx2 {
     }
 }
 
-impl Dot for Avx2 {
+impl<const PAIRS: bool> Dot for Avx2<PAIRS> {
     type Input = u8;
     type Weight = i8;
-    type X = __m256i;
-    type W = __m256i;
+    /// All inputs, or the even and the odd.
+    type X = [__m256i; 2];
+    /// The same of weights.
+    type W = [__m256i; 2];
     type Sum = __m256i;
     const STEP: usize = 4;
     const LANES: usize = 8;
-    const ROWS: usize = 5;
+    const ROWS: usize = if PAIRS { 5 } else { 4 };
+    const PAIRS: bool = PAIRS;
 
     #[inline(always)]
     fn zero(self) -> __m256i {
@@ -43,31 +56,43 @@ impl Dot for Avx2 {
     }
 
     #[inline(always)]
-    unsafe fn inputs_at(self, x: *const u8) -> __m256i {
+    unsafe fn inputs_at(self, x: *const u8) -> [__m256i; 2] {
         // SAFETY: `self` proves the feature; four bytes are readable, says the caller.
-        unsafe { _mm256_set1_epi32(x.cast::<i32>().read_unaligned()) }
+        unsafe {
+            let x = _mm256_set1_epi32(x.cast::<i32>().read_unaligned());
+            if PAIRS { [x; 2] } else { [_mm256_and_si256(x, _mm256_set1_epi16(0xff)), _mm256_srli_epi16::<8>(x)] }
+        }
     }
 
     #[inline(always)]
-    unsafe fn weights_at(self, w: *const i8) -> __m256i {
+    unsafe fn weights_at(self, w: *const i8) -> [__m256i; 2] {
         // SAFETY: `self` proves the feature; 32 bytes are readable, says the caller.
-        unsafe { _mm256_loadu_si256(w.cast()) }
+        unsafe {
+            let w = _mm256_loadu_si256(w.cast());
+            if PAIRS { [w; 2] } else { [_mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(w)), _mm256_srai_epi16::<8>(w)] }
+        }
     }
 
     #[inline(always)]
-    fn add<const AT: usize>(self, sum: __m256i, x: __m256i, w: __m256i) -> __m256i {
+    fn add<const AT: usize>(self, sum: __m256i, x: [__m256i; 2], w: [__m256i; 2]) -> __m256i {
         // SAFETY: `self` proves the feature.
         unsafe {
-            let pairs = _mm256_maddubs_epi16(x, w);
-            _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
+            let four = if PAIRS {
+                _mm256_madd_epi16(_mm256_maddubs_epi16(x[0], w[0]), _mm256_set1_epi16(1))
+            } else {
+                _mm256_add_epi32(_mm256_madd_epi16(x[0], w[0]), _mm256_madd_epi16(x[1], w[1]))
+            };
+            _mm256_add_epi32(sum, four)
         }
     }
 }
 
-impl IntDot for Avx2 {
-    type Real = __m256;
+impl<const PAIRS: bool> IntDot for Avx2<PAIRS> {
     const OFFSET: u8 = 0;
-    const PAIRS: bool = true;
+}
+
+impl<const PAIRS: bool> IntSums for Avx2<PAIRS> {
+    type Real = __m256;
 
     #[inline(always)]
     fn start(self, bias: &[i32]) -> __m256i {

@@ -1,7 +1,8 @@
 //! AVX2: words by `vpmaddwd`, which adds two products. A tile of 6×16 takes 12 of 16 registers, its weights 2.
 
+use super::IntSums;
 use super::avx2::Avx2;
-use super::words::{STEP, WordWork, Words};
+use super::words::{WordWork, Words};
 use crate::kernels::tile::Dot;
 use core::arch::x86_64::*;
 
@@ -27,7 +28,7 @@ impl Dot for Avx2Words {
     type X = __m256i;
     type W = __m256i;
     type Sum = __m256i;
-    const STEP: usize = STEP;
+    const STEP: usize = 2;
     const LANES: usize = 8;
     const ROWS: usize = 6;
 
@@ -55,15 +56,33 @@ impl Dot for Avx2Words {
     }
 }
 
-impl Words for Avx2Words {
-    type Bytes = Avx2;
-    type Word = __m256i;
-    const WORDS: usize = 16;
+impl IntSums for Avx2Words {
+    type Real = __m256;
 
     #[inline(always)]
-    fn bytes(self) -> Avx2 {
-        self.0
+    fn start(self, bias: &[i32]) -> __m256i {
+        self.0.start(bias)
     }
+
+    #[inline(always)]
+    fn scaled(self, sum: __m256i, bias: &[i32], factors: &[f32]) -> __m256 {
+        self.0.scaled(sum, bias, factors)
+    }
+
+    #[inline(always)]
+    fn store_u8(self, v: [__m256; 2], zero: u8, wild: bool, out: &mut [u8]) {
+        self.0.store_u8(v, zero, wild, out);
+    }
+
+    #[inline(always)]
+    fn store_f32(self, v: __m256, least: f32, out: &mut [f32]) {
+        self.0.store_f32(v, least, out);
+    }
+}
+
+impl Words for Avx2Words {
+    type Word = __m256i;
+    const WORDS: usize = 16;
 
     #[inline(always)]
     fn widened(self, x: &[u8]) -> __m256i {

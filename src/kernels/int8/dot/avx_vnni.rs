@@ -2,7 +2,7 @@
 //! 6×16 takes 12 of 16 registers, its weights 2.
 
 use super::avx2::Avx2;
-use super::{IntDot, IntWork};
+use super::{IntDot, IntSums, IntWork};
 use crate::kernels::tile::Dot;
 use core::arch::x86_64::*;
 
@@ -62,8 +62,11 @@ impl Dot for AvxVnni {
 }
 
 impl IntDot for AvxVnni {
-    type Real = __m256;
     const OFFSET: u8 = 0;
+}
+
+impl IntSums for AvxVnni {
+    type Real = __m256;
 
     #[inline(always)]
     fn start(self, bias: &[i32]) -> __m256i {

@@ -5,7 +5,7 @@
 //! | name | instructions | products and sums |
 //! |---|---|---|
 //! | `scalar` | plain Rust | |
-//! | `avx2` | `vpmaddubsw` | pairs in 16 bits, where that would saturate if large weights were not taken in two halves; then in 32 |
+//! | `avx2` | `vpmaddubsw`, or `vpmaddwd` on widened bytes | pairs in 16 bits, where large weights come in two parts so that nothing saturates, then in 32; or pairs in 32 |
 //! | `avx-vnni` | `vpdpbusd` on AVX2's vectors | as `vnni` |
 //! | `vnni` | AVX-512 `vpdpbusd` | four products into each lane without saturation |
 //! | `amx` | `tdpbusd` on tiles | 64 products into each of 16×16 sums; the rest with `vnni` |
@@ -27,23 +27,27 @@ mod neon;
 mod neon_dot;
 #[cfg(target_arch = "aarch64")]
 mod neon_put;
+#[cfg(target_arch = "aarch64")]
+mod neon_words;
 mod portable;
 #[cfg(target_arch = "x86_64")]
 mod vnni;
 mod words;
 
-pub use words::{STEP, Sums, WordDot, WordWork, Words};
+pub use words::{Sums, WordDot, WordWork, Words};
 
 use crate::kernels::tile::{self, Finish};
 
-/// An instruction set's integer products. A value proves that the processor has the instructions.
-pub trait IntDot: tile::Dot<Input = u8, Weight = i8> + Send + Sync + 'static {
-    /// A vector of f32.
-    type Real: Copy;
+/// An instruction set's products of bytes. A value proves that the processor has the instructions.
+pub trait IntDot: IntSums<Input = u8, Weight = i8> {
     /// What the instructions take from each input before it is multiplied.
     const OFFSET: u8;
-    /// Whether neighbouring products, 0 and 1, 2 and 3 and so on, are added in 16 bits: their weights must be [`pair`]s.
-    const PAIRS: bool = false;
+}
+
+/// What becomes of sums in 32 bits.
+pub trait IntSums: tile::Dot + Send + Sync + 'static {
+    /// A vector of f32.
+    type Real: Copy;
 
     /// What sums begin with: the bias, as long as a vector, or 0 if [`scaled`](Self::scaled) adds it.
     #[inline(always)]
@@ -84,13 +88,13 @@ pub struct Scale<'a> {
 
 impl Scale<'_> {
     #[inline(always)]
-    fn start<D: IntDot>(self, dot: D) -> [D::Sum; 2] {
+    fn start<D: IntSums>(self, dot: D) -> [D::Sum; 2] {
         let (a, b) = self.bias.split_at(D::LANES);
         [dot.start(a), dot.start(b)]
     }
 
     #[inline(always)]
-    fn both<D: IntDot>(self, dot: D, [a, b]: [D::Sum; 2]) -> [D::Real; 2] {
+    fn both<D: IntSums>(self, dot: D, [a, b]: [D::Sum; 2]) -> [D::Real; 2] {
         let (bias, factors) = (self.bias.split_at(D::LANES), self.factors.split_at(D::LANES));
         [dot.scaled(a, bias.0, factors.0), dot.scaled(b, bias.1, factors.1)]
     }
@@ -107,7 +111,7 @@ pub struct Bytes<'a> {
     pub wild: bool,
 }
 
-impl<D: IntDot> Finish<D> for Bytes<'_> {
+impl<D: IntSums> Finish<D> for Bytes<'_> {
     type Out = u8;
 
     #[inline(always)]
@@ -136,7 +140,7 @@ pub struct Reals<'a> {
     pub least: f32,
 }
 
-impl<D: IntDot> Finish<D> for Reals<'_> {
+impl<D: IntSums> Finish<D> for Reals<'_> {
     type Out = f32;
 
     #[inline(always)]
@@ -188,6 +192,8 @@ enum Set {
     Scalar(portable::Portable),
     #[cfg(target_arch = "x86_64")]
     Avx2(avx2::Avx2),
+    #[cfg(target_arch = "x86_64")]
+    Avx2Wide(avx2::Avx2<false>),
     #[cfg(target_arch = "x86_64")]
     AvxVnni(avx_vnni::AvxVnni),
     #[cfg(target_arch = "x86_64")]
@@ -245,7 +251,7 @@ impl Dot {
         match self.0 {
             Set::Scalar(_) => "scalar",
             #[cfg(target_arch = "x86_64")]
-            Set::Avx2(_) => "avx2",
+            Set::Avx2(_) | Set::Avx2Wide(_) => "avx2",
             #[cfg(target_arch = "x86_64")]
             Set::AvxVnni(_) => "avx-vnni",
             #[cfg(target_arch = "x86_64")]
@@ -259,9 +265,9 @@ impl Dot {
         }
     }
 
-    /// Whether it multiplies bytes at least twice as fast as the same vectors multiply real numbers.
+    /// Whether it computes a network faster than the same vectors do in real numbers; plain Rust does not.
     pub fn outruns_reals(self) -> bool {
-        matches!(self.name(), "avx-vnni" | "vnni" | "amx" | "neon" | "neon-dot")
+        !matches!(self.0, Set::Scalar(_))
     }
 
     /// The name of the kernels of f32 on the same vectors.
@@ -284,11 +290,22 @@ impl Dot {
         }
     }
 
-    /// The products of words for Winograd's method, where they make it faster than products of bytes make the direct one.
+    /// The same processor's instructions that add no products in 16 bits, if these do.
+    pub fn wide(self) -> Option<Self> {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx2(dot) => Some(Self(Set::Avx2Wide(dot.wide()))),
+            _ => None,
+        }
+    }
+
+    /// The products of words for Winograd's method, where that is faster with them than the direct one is with bytes.
     pub fn words(self) -> Option<WordDot> {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
-            Set::Avx2(dot) => Some(WordDot(words::Set::Avx2(avx2_words::Avx2Words(dot)))),
+            Set::Avx2(dot) => Some(WordDot::avx2(dot)),
+            #[cfg(target_arch = "aarch64")]
+            Set::Neon(_) | Set::NeonWide(_) => Some(WordDot::neon()),
             _ => None,
         }
     }
@@ -299,6 +316,8 @@ impl Dot {
             Set::Scalar(dot) => work.run(dot),
             #[cfg(target_arch = "x86_64")]
             Set::Avx2(dot) => dot.run(work),
+            #[cfg(target_arch = "x86_64")]
+            Set::Avx2Wide(dot) => dot.run(work),
             #[cfg(target_arch = "x86_64")]
             Set::AvxVnni(dot) => dot.run(work),
             #[cfg(target_arch = "x86_64")]

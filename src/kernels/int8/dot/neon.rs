@@ -5,8 +5,8 @@
 //! Sixteen inputs meet sixteen weights of one output, and a sum is four partial ones until the end: nothing is spread over
 //! lanes. A tile of 2×8 takes 16 of 32 registers.
 
-use super::IntDot;
 use super::neon_put::{put_f32, put_u8, scale};
+use super::{IntDot, IntSums};
 use crate::kernels::tile::Dot;
 use core::arch::aarch64::*;
 
@@ -61,8 +61,11 @@ impl<const PAIRS: bool> Dot for Neon<PAIRS> {
 }
 
 impl<const PAIRS: bool> IntDot for Neon<PAIRS> {
-    type Real = float32x4_t;
     const OFFSET: u8 = 128;
+}
+
+impl<const PAIRS: bool> IntSums for Neon<PAIRS> {
+    type Real = float32x4_t;
 
     #[inline(always)]
     fn scaled(self, sum: Self::Sum, bias: &[i32], factors: &[f32]) -> float32x4_t {

@@ -3,7 +3,7 @@
 //! weights 8.
 
 use super::neon_put::{put_f32, put_u8, scale};
-use super::{IntDot, IntWork};
+use super::{IntDot, IntSums, IntWork};
 use crate::kernels::tile::Dot;
 use core::arch::{aarch64::*, asm};
 
@@ -86,8 +86,11 @@ impl Dot for NeonDot {
 }
 
 impl IntDot for NeonDot {
-    type Real = float32x4_t;
     const OFFSET: u8 = 128;
+}
+
+impl IntSums for NeonDot {
+    type Real = float32x4_t;
 
     #[inline(always)]
     fn scaled(self, sum: int32x4_t, bias: &[i32], factors: &[f32]) -> float32x4_t {

@@ -1,6 +1,6 @@
 //! Plain Rust: the definition, and what runs where nothing better does.
 
-use super::IntDot;
+use super::{IntDot, IntSums};
 use crate::kernels::tile::Dot;
 
 /// Needs nothing of the processor.
@@ -48,8 +48,11 @@ impl Dot for Portable {
 }
 
 impl IntDot for Portable {
-    type Real = [f32; LANES];
     const OFFSET: u8 = 0;
+}
+
+impl IntSums for Portable {
+    type Real = [f32; LANES];
 
     #[inline(always)]
     fn scaled(self, sum: Self::Sum, bias: &[i32], factors: &[f32]) -> Self::Real {

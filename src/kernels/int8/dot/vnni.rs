@@ -1,6 +1,6 @@
 //! AVX-512 with VNNI: `vpdpbusd`. A tile of 14×32 takes 28 of 32 registers, its weights 2.
 
-use super::{IntDot, IntWork};
+use super::{IntDot, IntSums, IntWork};
 use crate::kernels::tile::Dot;
 use core::arch::x86_64::*;
 
@@ -64,8 +64,11 @@ impl Dot for Vnni {
 }
 
 impl IntDot for Vnni {
-    type Real = __m512;
     const OFFSET: u8 = 0;
+}
+
+impl IntSums for Vnni {
+    type Real = __m512;
 
     #[inline(always)]
     fn start(self, bias: &[i32]) -> __m512i {

@@ -1,20 +1,20 @@
 //! Products of 16-bit numbers, two at a time, whose sums wrap around at 32 bits: for Winograd's method in integers
 //! (`int8/conv/winograd.rs`).
 
-use super::IntDot;
-use crate::kernels::tile::{Dot, Finish};
+use super::IntSums;
+#[cfg(target_arch = "x86_64")]
+use super::avx2_words::Avx2Words;
+#[cfg(target_arch = "aarch64")]
+use super::neon_words::NeonWords;
+use crate::kernels::tile::Finish;
 
 /// An instruction set's products of 16-bit numbers. A value proves that the processor has the instructions.
-pub trait Words: Dot<Input = i16, Weight = i16> + Send + Sync + 'static {
-    /// What turns sums into bytes.
-    type Bytes: IntDot<Sum = Self::Sum>;
+pub trait Words: IntSums<Input = i16, Weight = i16> {
     /// A vector of 16-bit numbers.
     type Word: Copy;
     /// Lanes of it.
     const WORDS: usize;
 
-    /// The same processor's products of bytes.
-    fn bytes(self) -> Self::Bytes;
     /// As many bytes as a vector of words has lanes. `x` is as long.
     fn widened(self, x: &[u8]) -> Self::Word;
     /// Writes to the beginning of a slice, which is no shorter.
@@ -70,38 +70,51 @@ pub trait WordWork {
 
 /// The instructions that words are multiplied with, on processors where that gains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct WordDot(pub(super) Set);
+pub struct WordDot(Set);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Set {
+enum Set {
     #[cfg(target_arch = "x86_64")]
-    Avx2(super::avx2_words::Avx2Words),
+    Avx2(Avx2Words),
+    #[cfg(target_arch = "aarch64")]
+    Neon(NeonWords),
 }
 
 impl WordDot {
+    /// Those of AVX2.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn avx2(dot: super::avx2::Avx2) -> Self {
+        Self(Set::Avx2(Avx2Words(dot)))
+    }
+
+    /// Those of NEON.
+    #[cfg(target_arch = "aarch64")]
+    pub(super) fn neon() -> Self {
+        Self(Set::Neon(NeonWords))
+    }
+
     /// Does a piece of work with these instructions.
     #[allow(unused_variables, reason = "on processors where none gains")]
     pub fn run(self, work: impl WordWork) {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
             Set::Avx2(words) => words.run(work),
+            #[cfg(target_arch = "aarch64")]
+            Set::Neon(words) => work.run(words),
         }
     }
 
-    /// Outputs computed together.
-    pub fn width(self) -> usize {
-        struct Ask<'a>(&'a mut usize);
+    /// Outputs computed together, and words taken at a time.
+    pub fn form(self) -> (usize, usize) {
+        struct Ask<'a>(&'a mut (usize, usize));
         impl WordWork for Ask<'_> {
             #[inline(always)]
             fn run<W: Words>(self, _: W) {
-                *self.0 = 2 * W::LANES;
+                *self.0 = (2 * W::LANES, W::STEP);
             }
         }
-        let mut width = 0;
-        self.run(Ask(&mut width));
-        width
+        let mut form = (0, 0);
+        self.run(Ask(&mut form));
+        form
     }
 }
-
-/// Words taken at a time.
-pub const STEP: usize = 2;
