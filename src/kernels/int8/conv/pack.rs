@@ -217,3 +217,47 @@ pub fn folded(shape: &ConvShape, weight: &[i8], bias: i32, zeros: &[u8], offset:
     assert!(most < 1 << 30, "sums of {shape:?} could leave i32");
     (i64::from(bias) - shift) as i32
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Out, QuantScratch};
+    use super::*;
+
+    /// Some weights are too large for pairs in 16 bits, in the map and among the gathered bytes, at both ends of the range.
+    #[test]
+    fn few_large_weights_are_taken_in_two_parts_and_change_no_sum() {
+        let shape =
+            |input, output, kernel, stride, pad, groups| ConvShape { input, output, kernel, stride, pad, groups };
+        for (shape, rows, cols) in [
+            (shape(3, 40, 7, 2, 3, 1), 15, 33),
+            (shape(64, 50, 3, 1, 1, 2), 5, 12),
+            (shape(9, 21, 5, 1, 1, 1), 7, 9),
+            (shape(130, 33, 1, 1, 0, 1), 3, 17),
+        ] {
+            let number = |i: usize| (i * 7919 % 10_007) as i32;
+            let weight: Vec<i8> = (0..shape.weights())
+                .map(|i| match number(i) % 250 {
+                    0 => i8::MAX,
+                    1 => i8::MIN,
+                    n => (n % 120 - 60) as i8,
+                })
+                .collect();
+            let x: Vec<u8> =
+                (0..rows * cols * shape.input).map(|i| (255 - number(i) % 300).clamp(0, 255) as u8).collect();
+            let zeros: Vec<u8> = (0..shape.input).map(|i| number(i) as u8).collect();
+            let bias: Vec<i32> = (0..shape.output).map(number).collect();
+            let sums = |dot: Dot| {
+                let rescale = Rescale::F32 { factors: vec![1.0; shape.output], relu: false };
+                let conv = Direct::new(dot, shape, &weight, &bias, &zeros, rescale);
+                let again: usize = conv.groups.iter().map(|group| group.again.len()).sum();
+                assert_eq!(again > 0, dot.form().pairs, "{again} steps taken again, {} {shape:?}", dot.name());
+                let mut out = vec![f32::NAN; shape.out_len(rows) * shape.out_len(cols) * shape.output];
+                conv.run(&x, rows, cols, &mut QuantScratch::default(), Out::F32(&mut out));
+                out
+            };
+            for dot in Dot::available() {
+                assert_eq!(sums(dot), sums(Dot::scalar()), "{} {shape:?}", dot.name());
+            }
+        }
+    }
+}
