@@ -4,7 +4,6 @@
 //! with zeros outside (n = size²). Vectors run along the channels. The usual beta, 0.75, is an inverse square root and the
 //! root of that; any other a power. Agrees with the definition in f64 to 1e-6 relative.
 
-use std::cell::Cell;
 use std::ops::Range;
 
 use super::choice::Kernels;
@@ -66,10 +65,8 @@ fn near(i: usize, len: usize, size: usize) -> Range<usize> {
     i.saturating_sub(half)..(i + size - half).min(len)
 }
 
-thread_local! {
-    /// Kept from line to line.
-    static SQUARES: Cell<Vec<f32>> = const { Cell::new(Vec::new()) };
-}
+/// Numbers of a pixel and around it that need no memory of the heap, as many as networks have.
+const SHORT: usize = 1024;
 
 /// One line of the result.
 pub struct LrnLine<'a> {
@@ -110,9 +107,14 @@ impl<'a> LrnLine<'a> {
         let Self { channels, params, .. } = self;
         let half = size.saturating_sub(1) / 2;
         // The squares of a pixel, with zeros on both sides for the windows that overhang, and room for the last vector.
-        let mut squares = SQUARES.take();
-        squares.clear();
-        squares.resize(channels + size + S::LANES, 0.0);
+        let len = channels + size + S::LANES;
+        let (mut short, mut long) = ([0.0; SHORT], Vec::new());
+        let squares = if len <= SHORT {
+            &mut short[..len]
+        } else {
+            long.resize(len, 0.0);
+            &mut long[..]
+        };
         let x = self.line(0);
         for (x, out) in x.chunks_exact(channels).zip(self.out.chunks_exact_mut(channels)) {
             squares[half..].iter_mut().zip(x).for_each(|(s, x)| *s = x * x);
@@ -123,7 +125,6 @@ impl<'a> LrnLine<'a> {
                 store_some(simd, y, &mut out[c..]);
             }
         }
-        SQUARES.set(squares);
     }
 
     #[inline(always)]

@@ -71,6 +71,11 @@ impl Tiles {
         Self { shape: *shape, rows, cols, across, down }
     }
 
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.down * self.across
+    }
+
     /// The pixels of the map that a tile sees in a phase, place by place; none where the border is.
     #[inline(always)]
     pub fn pixels(&self, tile: usize, phase: usize) -> [Option<usize>; POINTS] {
@@ -104,7 +109,7 @@ impl Tiles {
         products: &mut Buffer<B>,
         work: impl Fn(Range<usize>, Sizes, &mut [A], &mut [B]) + Sync,
     ) {
-        let tiles = self.down * self.across;
+        let tiles = self.count();
         let threads = team::threads().min(tiles);
         if tiles == 0 {
             return;

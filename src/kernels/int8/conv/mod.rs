@@ -4,7 +4,8 @@
 //!
 //! - [`direct`]: what the definition says, as products read straight from the map;
 //! - [`winograd`]: a 3×3 convolution with 36 instead of 144 multiplications per 4×4 outputs, and the 5×5 one of step 2. Its
-//!   numbers take 16 bits, so it is for instructions that multiply those at least half as fast as bytes.
+//!   numbers take 16 bits, so it is for instructions that multiply those at least half as fast as bytes, and its weights take
+//!   eight times as many bytes, so it is for maps that are not small.
 
 mod direct;
 mod normalised;
@@ -97,7 +98,8 @@ pub struct QuantConv {
 #[derive(Debug, Clone)]
 enum Method {
     Direct(Direct),
-    Winograd(Winograd),
+    /// And the direct one for small maps.
+    Winograd(Winograd, Direct),
 }
 
 impl QuantConv {
@@ -113,10 +115,10 @@ impl QuantConv {
         assert_eq!(weight.len(), output * shape.window(), "weights of {shape:?}");
         assert_eq!((bias.len(), zeros.len()), (output, input), "biases and zero points of {shape:?}");
         assert_eq!(rescale.factors().len(), output, "factors of {shape:?}");
-        let words = dot.words().filter(|_| winograd::supports(&shape, weight));
-        let method = match words {
-            Some(words) => Method::Winograd(Winograd::new(words, shape, weight, bias, zeros, rescale)),
-            None => Method::Direct(Direct::new(dot, shape, weight, bias, zeros, rescale)),
+        let direct = Direct::new(dot, shape, weight, bias, zeros, rescale.clone());
+        let method = match dot.words().filter(|_| winograd::supports(&shape, weight)) {
+            Some(words) => Method::Winograd(Winograd::new(words, shape, weight, bias, zeros, rescale), direct),
+            None => Method::Direct(direct),
         };
         Self { shape, method }
     }
@@ -126,11 +128,11 @@ impl QuantConv {
         &self.shape
     }
 
-    /// How it is computed, for logs.
+    /// How it is computed if the map is not small.
     pub fn method(&self) -> &'static str {
         match self.method {
             Method::Direct(_) => "direct",
-            Method::Winograd(_) => "winograd",
+            Method::Winograd(..) => "winograd",
         }
     }
 
@@ -142,8 +144,8 @@ impl QuantConv {
     pub fn run(&self, x: &[u8], rows: usize, cols: usize, scratch: &mut QuantScratch, out: Out) {
         assert_eq!(x.len(), rows * cols * self.shape.input, "a map of {rows}×{cols} for {:?}", self.shape);
         match &self.method {
-            Method::Direct(direct) => direct.run(x, rows, cols, scratch, out),
-            Method::Winograd(winograd) => winograd.run(x, rows, cols, scratch, out),
+            Method::Winograd(winograd, _) if winograd.gains(rows, cols) => winograd.run(x, rows, cols, scratch, out),
+            Method::Direct(direct) | Method::Winograd(_, direct) => direct.run(x, rows, cols, scratch, out),
         }
     }
 
@@ -211,7 +213,7 @@ impl QuantConv {
     fn direct(&self, what: &str) -> &Direct {
         match &self.method {
             Method::Direct(direct) => direct,
-            Method::Winograd(_) => panic!("{what} by Winograd's method: {:?}", self.shape),
+            Method::Winograd(..) => panic!("{what} by Winograd's method: {:?}", self.shape),
         }
     }
 }

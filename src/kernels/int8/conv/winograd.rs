@@ -26,7 +26,7 @@ use super::pack::folded;
 use super::{Out, QuantScratch, Rescale};
 use crate::kernels::ConvShape;
 use crate::kernels::conv::tiles::{self, IN, OUT, POINTS, Sizes, Square, Tiles, taps};
-use crate::kernels::int8::dot::{Bytes, Reals, Scale, Sums, WordDot, WordWork, Words};
+use crate::kernels::int8::dot::{Bytes, Reals, Scale, Sums, WordDot, WordForm, WordWork, Words};
 use crate::kernels::team::Pieces;
 use crate::kernels::tile::{Finish, Left, ONCE, Panels, Target, rows};
 use std::ops::Range;
@@ -69,7 +69,7 @@ impl Winograd {
     /// Transforms and packs a convolution that is [supported](supports).
     pub fn new(words: WordDot, shape: ConvShape, weight: &[i8], bias: &[i32], zeros: &[u8], rescale: Rescale) -> Self {
         let ConvShape { input, output, kernel, stride, .. } = shape;
-        let (phases, (width, step)) = (stride * stride, words.form());
+        let (phases, WordForm { width, step, .. }) = (stride * stride, words.form());
         let mut points = vec![Panels::zeros(width, step, phases * input, output); POINTS];
         for (i, weight) in weight.chunks_exact(kernel * kernel).enumerate() {
             let (n, channel) = (i / input, i % input);
@@ -88,6 +88,11 @@ impl Winograd {
         factors[..output].copy_from_slice(rescale.factors());
         let wild = rescale.wild();
         Self { shape, words, points, bias: sums, factors, wild, outside: zeros.to_vec(), rescale }
+    }
+
+    /// Whether a map has so many tiles that the direct method, which reads far fewer bytes of weights, is slower.
+    pub fn gains(&self, rows: usize, cols: usize) -> bool {
+        Tiles::new(&self.shape, rows, cols).count() >= self.words.form().tiles
     }
 
     /// As [`QuantConv::run`](super::QuantConv::run).

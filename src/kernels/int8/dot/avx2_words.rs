@@ -83,6 +83,7 @@ impl IntSums for Avx2Words {
 impl Words for Avx2Words {
     type Word = __m256i;
     const WORDS: usize = 16;
+    const TILES: usize = 10;
 
     #[inline(always)]
     fn widened(self, x: &[u8]) -> __m256i {

@@ -34,7 +34,7 @@ mod portable;
 mod vnni;
 mod words;
 
-pub use words::{Sums, WordDot, WordWork, Words};
+pub use words::{Sums, WordDot, WordForm, WordWork, Words};
 
 use crate::kernels::tile::{self, Finish};
 

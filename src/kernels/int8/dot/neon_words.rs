@@ -82,6 +82,8 @@ impl IntSums for NeonWords {
 impl Words for NeonWords {
     type Word = int16x8_t;
     const WORDS: usize = 8;
+    // By the estimate for a Raspberry Pi 4 (`cross/estimate`), whose memory is slow beside its cores.
+    const TILES: usize = 30;
 
     #[inline(always)]
     fn widened(self, x: &[u8]) -> int16x8_t {

@@ -14,6 +14,8 @@ pub trait Words: IntSums<Input = i16, Weight = i16> {
     type Word: Copy;
     /// Lanes of it.
     const WORDS: usize;
+    /// Tiles of a map from which on Winograd's method is faster than the direct one: its weights take eight times as many bytes.
+    const TILES: usize;
 
     /// As many bytes as a vector of words has lanes. `x` is as long.
     fn widened(self, x: &[u8]) -> Self::Word;
@@ -68,6 +70,17 @@ pub trait WordWork {
     fn run<W: Words>(self, words: W);
 }
 
+/// How weights are packed for products of words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WordForm {
+    /// Outputs computed together.
+    pub width: usize,
+    /// Words taken at a time.
+    pub step: usize,
+    /// [`Words::TILES`].
+    pub tiles: usize,
+}
+
 /// The instructions that words are multiplied with, on processors where that gains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WordDot(Set);
@@ -104,16 +117,16 @@ impl WordDot {
         }
     }
 
-    /// Outputs computed together, and words taken at a time.
-    pub fn form(self) -> (usize, usize) {
-        struct Ask<'a>(&'a mut (usize, usize));
+    /// The form that weights take, and when.
+    pub fn form(self) -> WordForm {
+        struct Ask<'a>(&'a mut WordForm);
         impl WordWork for Ask<'_> {
             #[inline(always)]
             fn run<W: Words>(self, _: W) {
-                *self.0 = (2 * W::LANES, W::STEP);
+                *self.0 = WordForm { width: 2 * W::LANES, step: W::STEP, tiles: W::TILES };
             }
         }
-        let mut form = (0, 0);
+        let mut form = WordForm { width: 0, step: 0, tiles: 0 };
         self.run(Ask(&mut form));
         form
     }
