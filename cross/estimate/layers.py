@@ -21,6 +21,8 @@ HEAD = [("fc6 V", 9216, 1024), ("fc6 U", 1024, 4096), ("fc7 V", 4096, 256), ("fc
 
 # Tiles of Winograd's convolution that are worked on at a time (src/kernels/conv/tiles.rs).
 BLOCK = 192
+# Fewer than these are computed directly in 8 bits (src/kernels/int8/dot/neon_words.rs).
+FEWEST = 30
 # Plain operations for a number of Winograd's transforms: 12 one-dimensional ones of 13 operations, and as many stores
 # as there are places, for a channel of a tile; 10 of 11, bias, ReLU and store for an output of one.
 TRANSFORM_IN, TRANSFORM_OUT = 12 * 13 + 36, 10 * 11 + 3 * 16
@@ -85,7 +87,8 @@ def convolution(layer, before, rows, cols, size, step, words):
         # Pooled on the way, three rows of three: each number is looked at about three times, bytes four times as fast.
         plain += places * outputs * 3 / (4 if step else 1)
         moved -= size * places * outputs * 3 / 4
-    winograd = (kernel, stride) in ((3, 1), (5, 2)) and (words or not step)
+    tiles = -(-rows // 4) * -(-cols // 4)
+    winograd = (kernel, stride) in ((3, 1), (5, 2)) and (words and tiles >= FEWEST or not step)
     if step and not winograd:
         over = run % step * kernel
         depth = run // step * step * kernel + -(-over // step) * step
@@ -96,7 +99,6 @@ def convolution(layer, before, rows, cols, size, step, words):
     if winograd:
         # F(4×4, 3×3); a 5×5 of step 2 is four of them. Tiles are written, multiplied into others, and read.
         depth = inputs * stride**2
-        tiles = -(-rows // 4) * -(-cols // 4)
         blocks = -(-tiles // BLOCK)
         # Twice as many words as real numbers lie in a vector. Those are two bytes, their sums four.
         plain = (plain if step else 0) + tiles * (depth * TRANSFORM_IN / (2 if step else 1) + outputs * TRANSFORM_OUT)
