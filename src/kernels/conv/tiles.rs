@@ -13,7 +13,7 @@ use super::ConvShape;
 use crate::kernels::buffer::{Buffer, Plain};
 use crate::kernels::simd::MOST_LANES;
 use crate::kernels::team::{self, Pieces};
-use crate::kernels::tile::Panels;
+use crate::kernels::tile::{Dot, Finish, Left, ONCE, Panels, Target, rows};
 use std::ops::Range;
 
 /// Side of a tile of outputs.
@@ -160,5 +160,32 @@ impl Sizes {
         let (input_step, product_step) = (step(weights.k() + MOST_LANES - 1, line), step(weights.n(), products_line));
         let (input_stride, product_stride) = (odd(tiles * input_step, line), odd(tiles * product_step, products_line));
         Self { input_step, input_stride, product_step, product_stride }
+    }
+}
+
+/// The product of one of the 36 places for so many tiles: transformed inputs times the weights of that place.
+#[inline(always)]
+#[allow(clippy::too_many_arguments, reason = "both factors, their place, and the result")]
+pub fn multiply<D: Dot, F: Finish<D>>(
+    dot: D,
+    points: &[Panels<D::Weight>],
+    point: usize,
+    tiles: usize,
+    sizes: Sizes,
+    inputs: &[D::Input],
+    products: &mut [F::Out],
+    finish: F,
+) {
+    let Sizes { input_step, input_stride, product_step, product_stride } = sizes;
+    let (weights, following) = (&points[point], points.get(point + 1));
+    let data = &inputs[point * input_stride..][..input_stride];
+    let left = Left { data, first: 0, step: input_step, runs: &[0], run: weights.k(), again: ONCE };
+    let pieces = Pieces::new(&mut products[point * product_stride..][..product_stride]);
+    for p in 0..weights.count() {
+        let next = weights.get(p + 1).or_else(|| following?.get(0));
+        let panel = weights.panel(p).then(next);
+        let target = Target { pieces: &pieces, at: panel.first, step: product_step };
+        // SAFETY: `products` is borrowed mutably.
+        unsafe { rows(dot, &[left], tiles, panel, finish, target) };
     }
 }

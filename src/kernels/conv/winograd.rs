@@ -19,8 +19,8 @@ use super::super::buffer::Buffer;
 use super::super::real::{Number, Real, RealWork};
 use super::super::simd::{Simd, load_some, store_some};
 use super::super::team::Pieces;
-use super::super::tile::{Left, ONCE, Panels, Plainly, Target, rows};
-use super::tiles::{IN, OUT, POINTS, Sizes, Square, Tiles, taps};
+use super::super::tile::{Panels, Plainly};
+use super::tiles::{IN, OUT, POINTS, Sizes, Square, Tiles, multiply, taps};
 use super::{ConvShape, Scratch, Task};
 
 /// The points √½ and √2; minus, 0 and ∞ go without saying.
@@ -136,7 +136,16 @@ impl<T: Number> RealWork<T> for Block<'_, T> {
             self.transform_input(dot, tile);
         }
         for point in 0..POINTS {
-            self.multiply(dot, point);
+            multiply(
+                dot,
+                &self.winograd.points,
+                point,
+                self.block.len(),
+                self.sizes,
+                self.inputs,
+                self.products,
+                Plainly::default(),
+            );
         }
         for tile in self.block.clone() {
             self.transform_output(dot.simd(), tile);
@@ -174,23 +183,6 @@ impl<T: Number> Block<'_, T> {
                     }
                 }
             }
-        }
-    }
-
-    /// The product of one of the 36 places.
-    #[inline(always)]
-    fn multiply<D: Real<Input = T, Weight = T>>(&mut self, dot: D, point: usize) {
-        let Sizes { input_step, input_stride, product_step, product_stride } = self.sizes;
-        let (weights, following) = (&self.winograd.points[point], self.winograd.points.get(point + 1));
-        let data = &self.inputs[point * input_stride..][..input_stride];
-        let left = Left { data, first: 0, step: input_step, runs: &[0], run: weights.k(), again: ONCE };
-        let pieces = Pieces::new(&mut self.products[point * product_stride..][..product_stride]);
-        for p in 0..weights.count() {
-            let next = weights.get(p + 1).or_else(|| following?.get(0));
-            let panel = weights.panel(p).then(next);
-            let target = Target { pieces: &pieces, at: panel.first, step: product_step };
-            // SAFETY: `products` is borrowed mutably.
-            unsafe { rows(dot, &[left], self.block.len(), panel, Plainly::default(), target) };
         }
     }
 

@@ -25,10 +25,10 @@
 use super::pack::folded;
 use super::{Out, QuantScratch, Rescale};
 use crate::kernels::ConvShape;
-use crate::kernels::conv::tiles::{self, IN, OUT, POINTS, Sizes, Square, Tiles, taps};
+use crate::kernels::conv::tiles::{self, IN, OUT, POINTS, Sizes, Square, Tiles, multiply, taps};
 use crate::kernels::int8::dot::{Bytes, Reals, Scale, Sums, WordDot, WordForm, WordWork, Words};
 use crate::kernels::team::Pieces;
-use crate::kernels::tile::{Finish, Left, ONCE, Panels, Target, rows};
+use crate::kernels::tile::{Finish, Panels};
 use std::ops::Range;
 
 /// The inverse of 9 modulo 2³².
@@ -205,7 +205,16 @@ impl<'a, T> Block<'a, T> {
             self.transform_input(words, tile);
         }
         for point in 0..POINTS {
-            self.multiply(words, point);
+            multiply(
+                words,
+                &self.winograd.points,
+                point,
+                self.block.len(),
+                self.sizes,
+                self.inputs,
+                self.products,
+                Sums,
+            );
         }
         for tile in self.block.clone() {
             self.transform_output(words, &finish, tile);
@@ -240,23 +249,6 @@ impl<'a, T> Block<'a, T> {
                     }
                 }
             }
-        }
-    }
-
-    /// The product of one of the 36 places.
-    #[inline(always)]
-    fn multiply<W: Words>(&mut self, words: W, point: usize) {
-        let Sizes { input_step, input_stride, product_step, product_stride } = self.sizes;
-        let (weights, following) = (&self.winograd.points[point], self.winograd.points.get(point + 1));
-        let data = &self.inputs[point * input_stride..][..input_stride];
-        let left = Left { data, first: 0, step: input_step, runs: &[0], run: weights.k(), again: ONCE };
-        let pieces = Pieces::new(&mut self.products[point * product_stride..][..product_stride]);
-        for p in 0..weights.count() {
-            let next = weights.get(p + 1).or_else(|| following?.get(0));
-            let panel = weights.panel(p).then(next);
-            let target = Target { pieces: &pieces, at: panel.first, step: product_step };
-            // SAFETY: `products` is borrowed mutably.
-            unsafe { rows(words, &[left], self.block.len(), panel, Sums, target) };
         }
     }
 
