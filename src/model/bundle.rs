@@ -55,9 +55,9 @@ impl Bundle {
     /// The model that is compiled into the program.
     pub fn builtin() -> Result<Self, BundleError> {
         let dir = Path::new("built-in model");
-        let [manifest, trunk_onnx, head_onnx] = builtin::FILES;
-        let manifest = Manifest::parse(&String::from_utf8_lossy(manifest)).map_err(manifest_error(dir))?;
-        Self { manifest, trunk_onnx: trunk_onnx.to_vec(), head_onnx: head_onnx.to_vec() }.checked(dir)
+        let [manifest, trunk_onnx, head_onnx] = builtin::files();
+        let manifest = Manifest::parse(&String::from_utf8_lossy(&manifest)).map_err(manifest_error(dir))?;
+        Self { manifest, trunk_onnx, head_onnx }.checked(dir)
     }
 
     /// Builds a bundle of real numbers in memory. Architecture, `has_rpn` and checksums of the manifest are filled in from

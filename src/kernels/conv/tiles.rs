@@ -22,9 +22,6 @@ pub const OUT: usize = 4;
 pub const IN: usize = 6;
 /// Products per tile and channel pair.
 pub const POINTS: usize = IN * IN;
-/// Tiles worked on at a time: a left factor of 400 channels then takes 300 KB in f32.
-const BLOCK: usize = 192;
-
 /// Whether a convolution is of the kind that the method computes, and has so many channels that it gains.
 pub fn supports(shape: &ConvShape) -> bool {
     matches!((shape.kernel, shape.stride), (3, 1) | (5, 2)) && shape.groups == 1 && shape.input.min(shape.output) >= 16
@@ -100,10 +97,11 @@ impl Tiles {
         Square { row, col, height: OUT.min(rows - row), width: OUT.min(cols - col) }
     }
 
-    /// Calls `work` on the current team with blocks of tiles, and memory for their inputs and products, whose places `sizes`
-    /// says for so many tiles.
+    /// Calls `work` on the current team with blocks of at most so many tiles, and memory for their inputs and products, whose
+    /// places `sizes` says for a number of tiles.
     pub fn each_block<A: Plain, B: Plain>(
         &self,
+        most: usize,
         sizes: impl Fn(usize) -> Sizes,
         inputs: &mut Buffer<A>,
         products: &mut Buffer<B>,
@@ -114,7 +112,7 @@ impl Tiles {
         if tiles == 0 {
             return;
         }
-        let turns = tiles.div_ceil(BLOCK * threads);
+        let turns = tiles.div_ceil(most * threads);
         let sizes = sizes(tiles.div_ceil(turns * threads));
         let (input, product) = (POINTS * sizes.input_stride, POINTS * sizes.product_stride);
         inputs.resize(threads * input);
