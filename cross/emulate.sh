@@ -1,12 +1,13 @@
 #!/bin/bash
 # Runs the kernels, or the program, on processors that are not here, under qemu-user (10 or newer):
 #
-#   cross/emulate.sh [--short] [--program] [TARGET…]        TARGET: aarch64, armv7, x86_64; all of them unless named
+#   cross/emulate.sh [--short] [--program] [TARGET…]        TARGET: aarch64, armv7, x86_64, avx512; the first three unless named
 #
 # For each processor below: the tests of kernels, boxes, proposals and of what of the head has no weights, golden files
 # included (cross/kernels, which compiles them without the graph engine). An instruction that a processor has not ends its
 # emulation, so a wrong choice shows. Integer kernels are compared bit for bit, by a digest in their tests. --short takes
-# the processors that differ in kernels only.
+# the processors that differ in kernels only. avx512 is an x86-64 processor with VNNI, on a whole emulated machine
+# (cross/bochs.sh), and only those tests for which that takes a minute: integers, and real numbers without much to multiply.
 #
 # With --program it is the whole program instead, as cross/build.sh makes it: its version, what it says of its model, its
 # choice of kernels, and the objects that it finds on tests/photos, which are those that a program built the same way finds
@@ -124,6 +125,21 @@ emulate() {
     wait
 }
 
+# The kernels' own tests, as cargo builds them for this machine.
+emulate_avx512() {
+    local file log=$work/avx512.log
+    arch=avx512
+    file=$(cd cross/kernels && CARGO_TARGET_DIR=$work/../kernels cargo test --locked --lib --no-run --message-format json |
+        sed -n 's/.*"test":true.*"executable":"\([^"]*\)".*/\1/p') && [ -n "$file" ] || return
+    # Multiplying real numbers takes hours, and threads that wait for each other on one core nearly as long.
+    if cross/bochs.sh "$file" --test-threads=1 --skip conv::tests::every --skip conv::tests::scalar --skip conv::tests::the_number \
+        --skip conv::tests::pooling --skip team:: --skip boxes:: --skip proposals:: >"$log"; then
+        say "ok   $arch skylake-x with vnni, avx-vnni: $(sed -n 's/^test result: ok. \([0-9]*\) passed.*/\1/p' "$log") tests"
+    else
+        say "FAIL $arch: see $log"
+    fi
+}
+
 if [ -n "$program" ]; then
     native=$(uname -m)
     cross/build.sh "$native"
@@ -135,7 +151,9 @@ if [ -n "$program" ]; then
 fi
 # Each in a shell of its own; there a failing command does not end it, hence `|| return`.
 for arch in $targets; do
-    (emulate) || say "FAIL $arch: cannot be built"
+    emulate=emulate
+    [ "$arch" != avx512 ] || emulate=emulate_avx512
+    ($emulate) || say "FAIL $arch: cannot be built"
 done
 failed=$(grep -c '^FAIL' "$work/results" || true)
 echo "emulate: $(grep -c '^ok' "$work/results" || true) checks passed, $failed failed"
