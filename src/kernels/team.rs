@@ -191,6 +191,24 @@ pub fn for_each_chunk<T: Send>(data: &mut [T], len: usize, f: impl Fn(usize, &mu
     });
 }
 
+/// Calls `f` with each number below `tasks` and the thread's own part of `memory`, one of [`threads`] equal parts: what tasks of
+/// a thread do one after the other needs no memory for each of them.
+pub fn for_each_in<T: Send>(memory: &mut [T], tasks: usize, f: impl Fn(usize, &mut [T]) + Sync) {
+    let (threads, next) = (threads(), AtomicUsize::new(0));
+    let (part, parts) = (memory.len() / threads, Pieces::new(memory));
+    for_each(threads, |t| {
+        // SAFETY: each of these has another `t`.
+        let memory = unsafe { parts.take(t * part..(t + 1) * part) };
+        loop {
+            let task = next.fetch_add(1, SeqCst);
+            if task >= tasks {
+                return;
+            }
+            f(task, memory);
+        }
+    });
+}
+
 /// Cuts all of `data` into bands of `len` numbers, the last ones shorter, and calls `f` with the number of a band, memory of
 /// its own, and the bands.
 ///

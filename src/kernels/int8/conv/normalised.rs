@@ -64,17 +64,15 @@ impl Direct {
         let (mut reals, mut tails) = (std::mem::take(&mut scratch.reals), std::mem::take(&mut scratch.tails));
         let bands = (BANDS * team::threads()).min(to.0);
         let memory = layers.memory() + row;
-        reals.resize(bands * memory, 0.0);
+        reals.resize(team::threads() * memory, 0.0);
         let lines = self.lines(x, rows, cols, scratch, false);
         let tails_len = lines.tails_len(self);
         tails.resize(bands * tails_len, 0);
-        let (rings, all_tails, pieces) = (Pieces::new(&mut reals), Pieces::new(&mut tails), Pieces::new(out));
-        team::for_each(bands, |i| {
+        let (all_tails, pieces) = (Pieces::new(&mut tails), Pieces::new(out));
+        team::for_each_in(&mut reals, bands, |i, memory| {
             let band = to.0 * i / bands..to.0 * (i + 1) / bands;
-            // SAFETY: each band has memory and tails of its own.
-            let (memory, tails) = unsafe {
-                (rings.take(i * memory..(i + 1) * memory), all_tails.take(i * tails_len..(i + 1) * tails_len))
-            };
+            // SAFETY: each band has tails of its own.
+            let tails = unsafe { all_tails.take(i * tails_len..(i + 1) * tails_len) };
             let (memory, pooled) = memory.split_at_mut(layers.memory());
             let convolve = |l: usize, out: &mut [f32]| {
                 let (here, out) = (lines.only(self, l, tails), Pieces::new(out));
@@ -128,11 +126,9 @@ impl Between {
         let layers = Normalised { lrn: self.lrn, pool, lines: rows, line: cols * channels, channels };
         let bands = (BANDS * team::threads()).min(to.0);
         let memory = layers.memory_after() + row;
-        scratch.reals.resize(bands * memory, 0.0);
-        let (rings, pieces) = (Pieces::new(&mut scratch.reals), Pieces::new(out));
-        team::for_each(bands, |i| {
-            // SAFETY: each band has memory of its own.
-            let memory = unsafe { rings.take(i * memory..(i + 1) * memory) };
+        scratch.reals.resize(team::threads() * memory, 0.0);
+        let pieces = Pieces::new(out);
+        team::for_each_in(&mut scratch.reals, bands, |i, memory| {
             let (ring, pooled) = memory.split_at_mut(layers.memory_after());
             layers.rows_of_map(kernels, ring, to.0 * i / bands..to.0 * (i + 1) / bands, x, |r, lines| {
                 // SAFETY: each band has rows of its own.
