@@ -63,6 +63,14 @@ also() {
 # All versions of a package, the newest first.
 versions() { apt_of "$1" apt-cache madison "$2" | awk -F'|' '/Packages/ { gsub(/ /, "", $2); print $2 }' | sort -rVu; }
 
+# The newest package with a Linux for an architecture.
+kernel_package() {
+    local found
+    found=$(apt_of "$1" apt-cache search --names-only "^linux-image-[0-9.]*-[0-9]*-$1\$" | cut -d' ' -f1 | sort -V | tail -n 1)
+    [ -n "$found" ] || { echo "$(basename "$0"): apt offers no linux-image-…-$1 ($dir/apt/$1/log)" >&2; return 1; }
+    echo "$found"
+}
+
 # Packages of an architecture as files in $dir/new: download ARCH PACKAGE…
 download() {
     local arch=$1

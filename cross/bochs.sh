@@ -59,8 +59,7 @@ if [ ! -e "$bochs/done" ]; then
         command -v $tool >/dev/null || { echo "bochs: needs $tool (Debian package ${tool/c++/g++})" >&2; exit 1; }
     done
     update amd64
-    kernel=$(apt_of amd64 apt-cache search --names-only '^linux-image-[0-9.]*-[0-9]*-amd64$' | cut -d' ' -f1 | sort -V | head -n 1)
-    [ -n "$kernel" ] || { echo "bochs: apt offers no linux-image-…-amd64 ($dir/apt/amd64/log)" >&2; exit 1; }
+    kernel=$(kernel_package amd64)
     unpack amd64 "$bochs/root" "$kernel" busybox-static bochsbios vgabios isolinux syslinux-common genisoimage
     fetch_source
     (build)

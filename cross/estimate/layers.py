@@ -19,7 +19,8 @@ TRUNK = [
 # After truncated SVD: inputs, outputs.
 HEAD = [("fc6 V", 9216, 1024), ("fc6 U", 1024, 4096), ("fc7 V", 4096, 256), ("fc7 U", 256, 4096), ("outputs", 4096, 105)]
 
-# Tiles of Winograd's convolution that are worked on at a time (src/kernels/conv/tiles.rs).
+# Tiles of Winograd's convolution that are worked on at a time in f32 (src/kernels/conv/winograd.rs). Words take 96 since the last
+# estimate, which is not reckoned anew.
 BLOCK = 192
 # Fewer than these are computed directly in 8 bits (src/kernels/int8/dot/neon_words.rs).
 FEWEST = 30

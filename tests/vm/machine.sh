@@ -17,8 +17,7 @@ cd "$machines"
 if [ ! -e unpacked/done ]; then
     update "$debian"
     rm -rf unpacked
-    kernel=$(apt_of "$debian" apt-cache search --names-only "^linux-image-[0-9.]*-[0-9]*-$debian\$" | cut -d' ' -f1 | sort -V | tail -n 1)
-    [ -n "$kernel" ] || { echo "vm: apt offers no linux-image-…-$debian ($work/apt/$debian/log)" >&2; exit 1; }
+    kernel=$(kernel_package "$debian")
     unpack "$debian" "$PWD/unpacked" "$kernel" busybox-static v4l-utils libv4l-0 libv4lconvert0 libv4l2rds0 libjpeg62-turbo \
         libc6 libgcc-s1 libstdc++6 libudev1
     touch unpacked/done

@@ -22,6 +22,7 @@ pub const OUT: usize = 4;
 pub const IN: usize = 6;
 /// Products per tile and channel pair.
 pub const POINTS: usize = IN * IN;
+
 /// Whether a convolution is of the kind that the method computes, and has so many channels that it gains.
 pub fn supports(shape: &ConvShape) -> bool {
     matches!((shape.kernel, shape.stride), (3, 1) | (5, 2)) && shape.groups == 1 && shape.input.min(shape.output) >= 16
@@ -161,13 +162,11 @@ impl Sizes {
     }
 }
 
-/// The product of one of the 36 places for so many tiles: transformed inputs times the weights of that place.
+/// The products of the 36 places for so many tiles: transformed inputs times the weights of each place.
 #[inline(always)]
-#[allow(clippy::too_many_arguments, reason = "both factors, their place, and the result")]
 pub fn multiply<D: Dot, F: Finish<D>>(
     dot: D,
     points: &[Panels<D::Weight>],
-    point: usize,
     tiles: usize,
     sizes: Sizes,
     inputs: &[D::Input],
@@ -175,15 +174,17 @@ pub fn multiply<D: Dot, F: Finish<D>>(
     finish: F,
 ) {
     let Sizes { input_step, input_stride, product_step, product_stride } = sizes;
-    let (weights, following) = (&points[point], points.get(point + 1));
-    let data = &inputs[point * input_stride..][..input_stride];
-    let left = Left { data, first: 0, step: input_step, runs: &[0], run: weights.k(), again: ONCE };
-    let pieces = Pieces::new(&mut products[point * product_stride..][..product_stride]);
-    for p in 0..weights.count() {
-        let next = weights.get(p + 1).or_else(|| following?.get(0));
-        let panel = weights.panel(p).then(next);
-        let target = Target { pieces: &pieces, at: panel.first, step: product_step };
-        // SAFETY: `products` is borrowed mutably.
-        unsafe { rows(dot, &[left], tiles, panel, finish, target) };
+    for (point, weights) in points.iter().enumerate() {
+        let following = points.get(point + 1);
+        let data = &inputs[point * input_stride..][..input_stride];
+        let left = Left { data, first: 0, step: input_step, runs: &[0], run: weights.k(), again: ONCE };
+        let pieces = Pieces::new(&mut products[point * product_stride..][..product_stride]);
+        for p in 0..weights.count() {
+            let next = weights.get(p + 1).or_else(|| following?.get(0));
+            let panel = weights.panel(p).then(next);
+            let target = Target { pieces: &pieces, at: panel.first, step: product_step };
+            // SAFETY: `products` is borrowed mutably.
+            unsafe { rows(dot, &[left], tiles, panel, finish, target) };
+        }
     }
 }

@@ -138,18 +138,8 @@ impl<T: Number> RealWork<T> for Block<'_, T> {
         for tile in self.block.clone() {
             self.transform_input(dot, tile);
         }
-        for point in 0..POINTS {
-            multiply(
-                dot,
-                &self.winograd.points,
-                point,
-                self.block.len(),
-                self.sizes,
-                self.inputs,
-                self.products,
-                Plainly::default(),
-            );
-        }
+        let points = &self.winograd.points;
+        multiply(dot, points, self.block.len(), self.sizes, self.inputs, self.products, Plainly::default());
         for tile in self.block.clone() {
             self.transform_output(dot.simd(), tile);
         }

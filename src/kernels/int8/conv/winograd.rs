@@ -204,18 +204,8 @@ impl<'a, T> Block<'a, T> {
         for tile in self.block.clone() {
             self.transform_input(words, tile);
         }
-        for point in 0..POINTS {
-            multiply(
-                words,
-                &self.winograd.points,
-                point,
-                self.block.len(),
-                self.sizes,
-                self.inputs,
-                self.products,
-                Sums,
-            );
-        }
+        let points = &self.winograd.points;
+        multiply(words, points, self.block.len(), self.sizes, self.inputs, self.products, Sums);
         for tile in self.block.clone() {
             self.transform_output(words, &finish, tile);
         }
