@@ -193,12 +193,15 @@ pub fn for_each_chunk<T: Send>(data: &mut [T], len: usize, f: impl Fn(usize, &mu
 
 /// Calls `f` with each number below `tasks` and the thread's own part of `memory`, one of [`threads`] equal parts: what tasks of
 /// a thread do one after the other needs no memory for each of them.
+///
+/// # Panics
+///
+/// If there is less memory than threads.
 pub fn for_each_in<T: Send>(memory: &mut [T], tasks: usize, f: impl Fn(usize, &mut [T]) + Sync) {
     let (threads, next) = (threads(), AtomicUsize::new(0));
-    let (part, parts) = (memory.len() / threads, Pieces::new(memory));
-    for_each(threads, |t| {
-        // SAFETY: each of these has another `t`.
-        let memory = unsafe { parts.take(t * part..(t + 1) * part) };
+    let part = memory.len() / threads;
+    assert!(part > 0, "memory for {threads} threads");
+    for_each_chunk(&mut memory[..threads * part], part, |_, memory| {
         loop {
             let task = next.fetch_add(1, SeqCst);
             if task >= tasks {
