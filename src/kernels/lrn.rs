@@ -87,14 +87,30 @@ impl Work for LrnLine<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        match self.params.window {
-            LrnWindow::Channels(size) => self.across(simd, size),
-            LrnWindow::Square(size) => self.within(simd, size),
+        let params = self.params;
+        match params.beta {
+            0.75 => self.scaled(Scale::<S, true>::new(simd, params)),
+            _ => self.scaled(Scale::<S, false>::new(simd, params)),
         }
     }
 }
 
 impl<'a> LrnLine<'a> {
+    #[inline(always)]
+    fn scaled<S: Simd, const ROOTS: bool>(self, scale: Scale<S, ROOTS>) {
+        match self.params.window {
+            LrnWindow::Channels(size) => self.across(scale, size),
+            LrnWindow::Square(3) if self.channels.is_multiple_of(S::LANES) => self.within_three(scale),
+            LrnWindow::Square(size) => self.within(scale, size),
+        }
+    }
+
+    /// Numbers of the lines it depends on.
+    #[inline(always)]
+    fn len(&self) -> usize {
+        self.near[0].len() + self.near[1].len()
+    }
+
     /// Line `i` of those it depends on.
     #[inline(always)]
     fn line(&self, i: usize) -> &'a [f32] {
@@ -103,8 +119,8 @@ impl<'a> LrnLine<'a> {
     }
 
     #[inline(always)]
-    fn across<S: Simd>(self, simd: S, size: usize) {
-        let Self { channels, params, .. } = self;
+    fn across<S: Simd, const ROOTS: bool>(self, scale: Scale<S, ROOTS>, size: usize) {
+        let (channels, simd) = (self.channels, scale.simd);
         let half = size.saturating_sub(1) / 2;
         // The squares of a pixel, with zeros on both sides for the windows that overhang, and room for the last vector.
         let len = channels + size + S::LANES;
@@ -121,30 +137,18 @@ impl<'a> LrnLine<'a> {
             for c in (0..channels).step_by(S::LANES) {
                 let near = (0..size).map(|shift| simd.load(&squares[c + shift..]));
                 let sum = near.fold(simd.splat(0.0), |sum, s| simd.add(sum, s));
-                let y = scale(simd, load_some(simd, &x[c..]), sum, params.alpha / size as f32, params);
-                store_some(simd, y, &mut out[c..]);
+                store_some(simd, scale.of(load_some(simd, &x[c..]), sum), &mut out[c..]);
             }
         }
     }
 
     #[inline(always)]
-    fn within<S: Simd>(self, simd: S, size: usize) {
-        let (channels, params) = (self.channels, self.params);
-        let (count, cols) =
-            (self.near.iter().map(|n| n.len()).sum::<usize>() / self.out.len(), self.out.len() / channels);
-        let strength = params.alpha / (size * size) as f32;
+    fn within<S: Simd, const ROOTS: bool>(self, scale: Scale<S, ROOTS>, size: usize) {
+        let (channels, simd) = (self.channels, scale.simd);
+        let (count, cols) = (self.len() / self.out.len(), self.out.len() / channels);
         let mut lines: [&'a [f32]; MOST_LINES] = [&[]; MOST_LINES];
         assert!(count <= MOST_LINES, "a window of {size} lines");
         lines.iter_mut().zip(0..count).for_each(|(line, i)| *line = self.line(i));
-        if size == 3 {
-            // How many lines there are is known when this is compiled.
-            return match lines[..count] {
-                [a, b, c] => self.within_three(simd, [a, b, c]),
-                [a, b] => self.within_three(simd, [a, b]),
-                [a] => self.within_three(simd, [a]),
-                _ => (),
-            };
-        }
         for col in 0..cols {
             let at = near(col, cols, size);
             for c in (0..channels).step_by(S::LANES) {
@@ -157,44 +161,34 @@ impl<'a> LrnLine<'a> {
                 }
                 let here = (col * channels + c, S::LANES.min(channels - c));
                 let x = load_some(simd, &lines[self.here][here.0..][..here.1]);
-                let y = scale(simd, x, sum, strength, params);
-                store_some(simd, y, &mut self.out[here.0..][..here.1]);
+                store_some(simd, scale.of(x, sum), &mut self.out[here.0..][..here.1]);
             }
         }
     }
-}
 
-impl LrnLine<'_> {
-    /// The usual size: sums of columns are added up once, and three of them at each pixel. Memory is read in its order, which is
-    /// why the sums wait in memory and not in registers.
+    /// The usual size, of whole vectors: sums of columns are added up once, and three of them at each pixel. Memory is read in
+    /// its order, which is why the sums wait in memory and not in registers.
     #[inline(always)]
-    fn within_three<S: Simd, const LINES: usize>(self, simd: S, lines: [&[f32]; LINES]) {
-        let (channels, params, strength) = (self.channels, self.params, self.params.alpha / 9.0);
-        let pixels = self.out.len() / channels;
+    fn within_three<S: Simd, const ROOTS: bool>(self, scale: Scale<S, ROOTS>) {
+        let (channels, simd) = (self.channels, scale.simd);
+        let (count, pixels) = (self.len() / self.out.len(), self.out.len() / channels);
+        // Beyond the last pixel, and in lines that there are not, all is zero.
+        let mut lines = [None; 3];
+        lines.iter_mut().zip(0..count).for_each(|(line, i)| *line = Some(self.line(i)));
+        let zeros = [0.0; BLOCK];
         for block in (0..channels).step_by(BLOCK) {
             let width = BLOCK.min(channels - block);
-            let pixel = |p: usize| lines.map(|line| &line[p * channels + block..][..width]);
+            let pixel = |line: Option<&'a [f32]>, p: usize| match line {
+                Some(line) if p < pixels => &line[p * channels + block..][..width],
+                _ => &zeros[..width],
+            };
             let mut sums = [[0.0; BLOCK]; 3];
             let [mut left, mut middle, mut right] = sums.each_mut();
-            let first = pixel(0);
-            for c in (0..width).step_by(S::LANES) {
-                simd.store(squares(simd, &first, c), &mut middle[c..]);
-            }
+            squares(simd, lines.map(|line| pixel(line, 0)), middle);
             for p in 0..pixels {
-                // Beyond the last pixel there are zeros.
-                let next = (p + 1 < pixels).then(|| pixel(p + 1));
-                let x = pixel(p)[self.here];
-                let out = &mut self.out[p * channels + block..][..width];
-                for c in (0..width).step_by(S::LANES) {
-                    let next = match &next {
-                        Some(next) => squares(simd, next, c),
-                        None => simd.splat(0.0),
-                    };
-                    simd.store(next, &mut right[c..]);
-                    let sum = simd.add(simd.add(simd.load(&left[c..]), simd.load(&middle[c..])), next);
-                    let y = scale(simd, load_some(simd, &x[c..]), sum, strength, params);
-                    store_some(simd, y, &mut out[c..]);
-                }
+                squares(simd, lines.map(|line| pixel(line, p + 1)), right);
+                let (columns, out) = ([&left[..width], &middle[..width], &right[..width]], p * channels + block);
+                scale.all(pixel(lines[self.here], p), columns, &mut self.out[out..][..width]);
                 (left, middle, right) = (middle, right, left);
             }
         }
@@ -204,32 +198,61 @@ impl LrnLine<'_> {
 /// Channels whose sums are kept: a multiple of a vector.
 const BLOCK: usize = 256;
 
-/// The squares from channel `c` on, of a pixel in each line.
-#[inline(always)]
-fn squares<S: Simd, const LINES: usize>(simd: S, pixel: &[&[f32]; LINES], c: usize) -> S::F32 {
-    let mut sum = simd.splat(0.0);
-    for line in pixel {
-        let x = load_some(simd, &line[c..]);
-        sum = simd.mul_add(x, x, sum);
-    }
-    sum
-}
-
 /// Lines of the highest window.
 const MOST_LINES: usize = 16;
 
-/// `x / (k + strength·sum)^beta`.
+/// The sums of three squares. All pixels are as long, and whole vectors.
 #[inline(always)]
-fn scale<S: Simd>(simd: S, x: S::F32, sum: S::F32, strength: f32, params: LrnParams) -> S::F32 {
-    let base = simd.mul_add(simd.splat(strength), sum, simd.splat(params.k));
-    if params.beta == 0.75 {
-        let root = simd.inverse_sqrt(base);
-        return simd.mul(x, simd.mul(root, simd.sqrt(root)));
+fn squares<S: Simd>(simd: S, [a, b, c]: [&[f32]; 3], sums: &mut [f32]) {
+    let abc = a.chunks_exact(S::LANES).zip(b.chunks_exact(S::LANES)).zip(c.chunks_exact(S::LANES));
+    for (((a, b), c), sum) in abc.zip(sums.chunks_exact_mut(S::LANES)) {
+        let (a, b, c) = (simd.load(a), simd.load(b), simd.load(c));
+        simd.store(simd.mul_add(c, c, simd.mul_add(b, b, simd.mul(a, a))), sum);
     }
-    let mut power = [0.0; MOST_LANES];
-    simd.store(base, &mut power);
-    power.iter_mut().take(S::LANES).for_each(|v| *v = v.powf(params.beta));
-    simd.div(x, simd.load(&power))
+}
+
+/// `x / (k + strength·sum)^beta`; with `ROOTS` beta is 0.75.
+#[derive(Clone, Copy)]
+struct Scale<S: Simd, const ROOTS: bool> {
+    simd: S,
+    strength: S::F32,
+    k: S::F32,
+    beta: f32,
+}
+
+impl<S: Simd, const ROOTS: bool> Scale<S, ROOTS> {
+    #[inline(always)]
+    fn new(simd: S, params: LrnParams) -> Self {
+        let LrnParams { window: LrnWindow::Channels(n) | LrnWindow::Square(n), alpha, beta, k } = params;
+        let n = if matches!(params.window, LrnWindow::Square(_)) { n * n } else { n };
+        Self { simd, strength: simd.splat(alpha / n as f32), k: simd.splat(k), beta }
+    }
+
+    #[inline(always)]
+    fn of(self, x: S::F32, sum: S::F32) -> S::F32 {
+        let simd = self.simd;
+        let base = simd.mul_add(self.strength, sum, self.k);
+        if ROOTS {
+            return simd.mul(x, simd.inverse_power(base));
+        }
+        let mut power = [0.0; MOST_LANES];
+        simd.store(base, &mut power);
+        power.iter_mut().take(S::LANES).for_each(|v| *v = v.powf(self.beta));
+        simd.div(x, simd.load(&power))
+    }
+
+    /// Of a pixel, from the sums of three columns. All are as long, and whole vectors.
+    #[inline(always)]
+    fn all(self, x: &[f32], [left, middle, right]: [&[f32]; 3], out: &mut [f32]) {
+        let simd = self.simd;
+        let columns = left.chunks_exact(S::LANES).zip(middle.chunks_exact(S::LANES)).zip(right.chunks_exact(S::LANES));
+        for ((((left, middle), right), x), out) in
+            columns.zip(x.chunks_exact(S::LANES)).zip(out.chunks_exact_mut(S::LANES))
+        {
+            let sum = simd.add(simd.add(simd.load(left), simd.load(middle)), simd.load(right));
+            simd.store(self.of(simd.load(x), sum), out);
+        }
+    }
 }
 
 #[cfg(test)]

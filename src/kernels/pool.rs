@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use super::choice::Kernels;
-use super::simd::{Simd, Work, load_some, store_some};
+use super::simd::{Simd, Work};
 use super::team;
 
 /// The windows, the same in both directions.
@@ -101,16 +101,25 @@ pub fn pool_lines<'a, S: Simd>(
     out: &mut [f32],
 ) {
     for (col, out) in out.chunks_exact_mut(channels).enumerate() {
-        for c in (0..channels).step_by(S::LANES) {
-            let mut most = simd.splat(f32::NEG_INFINITY);
-            for line in lines.clone() {
-                for q in pool.inside(col, line.len() / channels) {
-                    let pixel = &line[q * channels..][..channels];
-                    most = simd.max(load_some(simd, &pixel[c..]), most);
-                }
+        out.fill(f32::NEG_INFINITY);
+        for line in lines.clone() {
+            for q in pool.inside(col, line.len() / channels) {
+                larger(simd, &line[q * channels..][..channels], out);
             }
-            store_some(simd, most, &mut out[c..]);
         }
+    }
+}
+
+/// Keeps the larger numbers. Both slices are as long.
+#[inline(always)]
+fn larger<S: Simd>(simd: S, x: &[f32], most: &mut [f32]) {
+    let whole = x.len() / S::LANES * S::LANES;
+    let ((x, x_rest), (most, most_rest)) = (x.split_at(whole), most.split_at_mut(whole));
+    for (x, most) in x.chunks_exact(S::LANES).zip(most.chunks_exact_mut(S::LANES)) {
+        simd.store(simd.max(simd.load(x), simd.load(most)), most);
+    }
+    for (x, most) in x_rest.iter().zip(most_rest) {
+        *most = x.max(*most);
     }
 }
 

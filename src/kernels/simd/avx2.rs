@@ -1,7 +1,7 @@
 //! x86 with AVX2 and FMA: vectors of eight. A tile of 6×16 takes 12 of 16 registers, its weights 2.
 #![allow(unsafe_code)]
 
-use super::{Simd, Work, nearer_inverse_sqrt};
+use super::{Simd, Work, inverse_power_near};
 use core::arch::x86_64::*;
 
 /// Proof that the processor has avx2 and fma.
@@ -100,11 +100,13 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    fn inverse_sqrt(self, a: __m256) -> __m256 {
-        // One step of Newton's method from 12 bits, where AVX-512 has 14.
+    fn inverse_power(self, a: __m256) -> __m256 {
         // SAFETY: `self` proves the features.
-        let r = unsafe { _mm256_rsqrt_ps(a) };
-        nearer_inverse_sqrt(self, a, r)
+        let y = unsafe {
+            let root = _mm256_rsqrt_ps(a);
+            _mm256_mul_ps(root, _mm256_rsqrt_ps(root))
+        };
+        inverse_power_near(self, a, y)
     }
 
     #[inline(always)]

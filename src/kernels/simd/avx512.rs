@@ -1,7 +1,7 @@
 //! x86 with AVX-512: vectors of sixteen. A tile of 14×32 takes 28 of 32 registers, its weights 2.
 #![allow(unsafe_code)]
 
-use super::{Simd, Work, nearer_inverse_sqrt};
+use super::{Simd, Work, inverse_power_near};
 use core::arch::x86_64::*;
 
 /// Proof that the processor has avx512f, avx512bw and avx512vl.
@@ -103,11 +103,13 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn inverse_sqrt(self, a: __m512) -> __m512 {
-        // One step of Newton's method from 14 bits; a division and a root take three times as long.
+    fn inverse_power(self, a: __m512) -> __m512 {
         // SAFETY: `self` proves the features.
-        let r = unsafe { _mm512_rsqrt14_ps(a) };
-        nearer_inverse_sqrt(self, a, r)
+        let y = unsafe {
+            let root = _mm512_rsqrt14_ps(a);
+            _mm512_mul_ps(root, _mm512_rsqrt14_ps(root))
+        };
+        inverse_power_near(self, a, y)
     }
 
     #[inline(always)]

@@ -26,6 +26,8 @@ use crate::kernels::tile::{Finish, Left, ONCE, SECOND_LEVEL, Target, rows};
 #[derive(Debug, Clone)]
 pub struct Direct {
     pub(super) shape: ConvShape,
+    /// The same, with as many inputs as a pixel has bytes when it is read.
+    pub(super) read: ConvShape,
     pub(super) dot: Dot,
     /// Pixels of a line are shared out in multiples of this.
     pub(super) share: usize,
@@ -67,15 +69,17 @@ impl Direct {
         assert_eq!((stride, pad, groups), (1, 0, 1), "a fully connected layer");
         assert!(step >= kernel * kernel * input && out_step >= output, "steps of {:?}", self.shape);
         let QuantScratch { map, runs, tails, again, .. } = scratch;
-        let row = kernel * input;
+        let bytes = self.bytes_read();
+        let (row, step) = (kernel * input * bytes, step * bytes);
         // The last input may lack what the last run reads on; that meets zero weights.
         let needed = n.checked_sub(1).map_or(0, |last| last * step + (kernel - 1) * row + self.runs.len);
-        let x = match needed <= x.len() {
+        let x = match needed <= x.len() && bytes == 1 {
             true => x,
             false => {
-                map.resize(needed);
-                map[..x.len()].copy_from_slice(x);
-                map[x.len()..].fill(0);
+                map.resize(needed.max(x.len() * bytes));
+                let (copy, beyond) = map.split_at_mut(x.len() * bytes);
+                self.copy(x, copy);
+                beyond.fill(0);
                 map
             }
         };
@@ -83,7 +87,7 @@ impl Direct {
         runs.extend((0..kernel).map(|r| r * row));
         let tails = (self.runs.tail > 0).then(|| {
             tails.resize(n * self.runs.tail_step(), 0);
-            tail::gather_line(&self.shape, &self.runs, x, row, step, tails);
+            tail::gather_line(&self.read, &self.runs, x, row, step, tails);
             &tails[..]
         });
         let again = self.again(runs, again);
@@ -112,7 +116,7 @@ impl Direct {
         tails: bool,
     ) -> Lines<'a> {
         let wanted = tails && self.runs.tail > 0;
-        let ConvShape { input, kernel, stride, pad, groups, .. } = self.shape;
+        let ConvShape { input, kernel, stride, pad, groups, .. } = self.read;
         let (out_rows, out_cols) = (self.shape.out_len(rows), self.shape.out_len(cols));
         let QuantScratch { map, runs, tails, again, .. } = scratch;
         let x = self.pad(x, rows, cols, map);
@@ -126,22 +130,25 @@ impl Direct {
         let (count, len) = if flat { (1, out_rows * out_cols) } else { (out_rows, out_cols) };
         let tails = (wanted && count * len > 0).then(|| {
             tails.resize(count * len * self.runs.tail_step(), 0);
-            tail::gather(&self.shape, &self.runs, x, wide, len, tails);
+            tail::gather(&self.read, &self.runs, x, wide, len, tails);
             &tails[..]
         });
         let again = self.again(runs, again);
         Lines { left: self.left(x, stride * input, runs), tails, again, count, len, step: stride * wide }
     }
 
-    /// The map with its border of zero points, and room for the last run to read on; the map itself if it needs neither.
+    /// The map with its border of zero points, and room for the last run to read on, as words if that is how it is read; the map
+    /// itself if it needs nothing of that.
     fn pad<'a>(&self, x: &'a [u8], rows: usize, cols: usize, padded: &'a mut Buffer<u8>) -> &'a [u8] {
-        let ConvShape { input, pad, .. } = self.shape;
-        let beyond = self.runs.beyond(&self.shape);
-        if (pad == 0 && beyond == 0) || x.is_empty() {
+        let (ConvShape { input, pad, .. }, bytes) = (self.read, self.bytes_read());
+        let beyond = self.runs.beyond(&self.read);
+        if (pad == 0 && beyond == 0 && bytes == 1) || x.is_empty() {
             return x;
         }
-        let wide = (cols + 2 * pad) * input;
-        let border = |out: &mut [u8]| out.iter_mut().zip(self.zeros.iter().cycle()).for_each(|(out, z)| *out = *z);
+        let (wide, line) = ((cols + 2 * pad) * input, cols * self.shape.input);
+        let border = |out: &mut [u8]| {
+            out.chunks_exact_mut(input).for_each(|pixel| self.copy(&self.zeros, pixel));
+        };
         let len = wide * (rows + 2 * pad);
         padded.resize(len + beyond);
         padded[len..].fill(0);
@@ -150,7 +157,7 @@ impl Direct {
                 match (i * LINES + l).checked_sub(pad) {
                     Some(r) if r < rows => {
                         border(&mut out[..pad * input]);
-                        out[pad * input..][..cols * input].copy_from_slice(&x[r * cols * input..][..cols * input]);
+                        self.copy(&x[r * line..][..line], &mut out[pad * input..][..cols * input]);
                         border(&mut out[(pad + cols) * input..]);
                     }
                     _ => border(out),
@@ -158,6 +165,14 @@ impl Direct {
             }
         });
         padded
+    }
+
+    /// Copies bytes as they are read.
+    fn copy(&self, x: &[u8], out: &mut [u8]) {
+        match self.bytes_read() {
+            1 => out.copy_from_slice(x),
+            _ => out.as_chunks_mut().0.iter_mut().zip(x).for_each(|(out, x)| *out = u16::from(*x).to_le_bytes()),
+        }
     }
 
     /// All outputs of all lines, `pixels` rows of `out_step` numbers.
@@ -249,7 +264,7 @@ impl Lines<'_> {
     pub(super) fn only<'a>(&'a self, conv: &Direct, l: usize, tails: &'a mut [u8]) -> Lines<'a> {
         let left = Left { data: &self.left.data[l * self.step..], ..self.left };
         let tails = (conv.runs.tail > 0).then(|| {
-            tail::gather_line(&conv.shape, &conv.runs, left.data, self.step / conv.shape.stride, left.step, tails);
+            tail::gather_line(&conv.read, &conv.runs, left.data, self.step / conv.read.stride, left.step, tails);
             &*tails
         });
         Lines { left, tails, count: 1, ..*self }
@@ -280,7 +295,7 @@ impl<T> Block<'_, T> {
     #[inline(always)]
     fn compute<'s, D: IntDot, F: Finish<D, Out = T>>(&'s self, dot: D, finish: impl Fn(Scale<'s>) -> F) {
         let Self { conv, lines, .. } = *self;
-        let ConvShape { input, groups, .. } = conv.shape;
+        let ConvShape { input, groups, .. } = conv.read;
         let group = &conv.groups[self.group];
         let skip = self.pixels.start;
         let again = &lines.again[conv.groups[..self.group].iter().map(|g| g.again.len()).sum()..];

@@ -31,8 +31,8 @@ pub struct Again {
 }
 
 impl Again {
-    /// Splits weights so that pairs fit into 16 bits, or chooses other instructions where that would be too many steps.
-    fn split_all(dot: Dot, groups: &mut [Group], runs: &Runs) -> Dot {
+    /// Splits weights so that pairs fit into 16 bits, unless that would be too many steps.
+    fn split_all(groups: &mut [Group], runs: &Runs) -> bool {
         let (mut all, mut again) = (0, 0);
         for panels in groups.iter().map(|g| &g.panels) {
             let vector = panels.width() / 2 * runs.step;
@@ -41,11 +41,11 @@ impl Again {
                 again += usize::from(weights.as_chunks::<2>().0.iter().any(|w| !pair(w[0], w[1])));
             }
         }
-        if let Some(wide) = dot.wide().filter(|_| again * MOST_AGAIN > all) {
-            return wide;
+        let few = again * MOST_AGAIN <= all;
+        if few {
+            groups.iter_mut().for_each(|group| group.again = Self::split(&mut group.panels, runs));
         }
-        groups.iter_mut().for_each(|group| group.again = Self::split(&mut group.panels, runs));
-        dot
+        few
     }
 
     /// Halves the weights that are too large, and gives the panels with the other halves at their end.
@@ -115,7 +115,7 @@ pub struct Runs {
 /// than multiplying zeros (`benches/NOTES.md`).
 const WIDEST: usize = 16;
 
-/// One in so many steps may be taken again; widening bytes takes half as long again as adding in 16 bits.
+/// One in so many steps may be taken again; words take half as long again as adding in 16 bits.
 const MOST_AGAIN: usize = 4;
 
 /// The only run of a tail.
@@ -171,11 +171,24 @@ fn contiguous(shape: &ConvShape) -> usize {
 impl Direct {
     /// Packs a convolution whose slices are as long as [`QuantConv::new`](super::QuantConv::new) says.
     pub fn new(dot: Dot, shape: ConvShape, weight: &[i8], bias: &[i32], zeros: &[u8], rescale: Rescale) -> Self {
+        let dot = dot.for_weights(weight);
+        let mut packed = Self::packed(dot, shape, weight, bias, zeros, rescale);
+        match dot.wide() {
+            Some(wide) if !Again::split_all(&mut packed.groups, &packed.runs) => {
+                Self::packed(wide, shape, weight, bias, zeros, packed.rescale)
+            }
+            _ => packed,
+        }
+    }
+
+    /// The same for these instructions, and nothing split.
+    fn packed(dot: Dot, shape: ConvShape, weight: &[i8], bias: &[i32], zeros: &[u8], rescale: Rescale) -> Self {
         let ConvShape { input, output, kernel, groups, .. } = shape;
         let (inputs, outputs, window) = (input / groups, output / groups, shape.window());
-        let dot = dot.for_weights(weight);
-        let Form { width, step, run, share, offset, pairs } = dot.form();
-        let (runs, contiguous) = (Runs::new(&shape, run), contiguous(&shape));
+        let Form { width, step, run, share, offset, words, .. } = dot.form();
+        let bytes = if words { 2 } else { 1 };
+        let read = ConvShape { input: input * bytes, ..shape };
+        let (runs, contiguous) = (Runs::new(&read, run), contiguous(&read));
         let filled = outputs.next_multiple_of(width);
         let mut packed = Vec::with_capacity(groups);
         for (g, weight) in weight.chunks_exact((outputs * window).max(1)).enumerate() {
@@ -186,16 +199,22 @@ impl Direct {
             for (o, weight) in weight.chunks_exact(window).enumerate() {
                 for (i, w) in weight.iter().enumerate() {
                     let (channel, tap) = (i / (kernel * kernel), i % (kernel * kernel));
-                    let k = tap * inputs + channel;
-                    *panels.at_mut(runs.place(k / contiguous, k % contiguous), o) = *w;
+                    let k = (tap * inputs + channel) * bytes;
+                    for (i, byte) in i16::from(*w).to_le_bytes().into_iter().take(bytes).enumerate() {
+                        *panels.at_mut(runs.place(k / contiguous, k % contiguous + i), o) = byte as i8;
+                    }
                 }
                 sums[o] = folded(&shape, weight, bias[g * outputs + o], zeros, offset);
             }
             packed.push(Group { panels, again: Again::default(), bias: sums, factors });
         }
-        let dot = if pairs { Again::split_all(dot, &mut packed, &runs) } else { dot };
         let wild = rescale.wild();
-        Self { shape, dot, share, groups: packed, runs, zeros: zeros.to_vec(), rescale, wild }
+        Self { shape, read, dot, share, groups: packed, runs, zeros: zeros.to_vec(), rescale, wild }
+    }
+
+    /// Bytes of a number of the map as it is read.
+    pub(super) fn bytes_read(&self) -> usize {
+        self.read.input / self.shape.input
     }
 }
 

@@ -24,14 +24,10 @@ pub fn gather(shape: &ConvShape, runs: &Runs, x: &[u8], wide: usize, len: usize,
 pub fn gather_line(shape: &ConvShape, runs: &Runs, x: &[u8], wide: usize, step: usize, out: &mut [u8]) {
     let ConvShape { kernel, input, .. } = *shape;
     let (from, tail_step) = (kernel * input - runs.tail, runs.tail_step());
-    if runs.tail == 1 && tail_step == 8 {
-        // The usual case, a row of the kernel at a time in one number: seven rows of 21 bytes.
-        let mut lines = [&x[..0]; 8];
-        lines.iter_mut().zip(0..kernel).for_each(|(line, row)| *line = &x[row * wide + from..]);
-        for (col, out) in out.as_chunks_mut::<8>().0.iter_mut().enumerate() {
-            *out = std::array::from_fn(|row| if row < kernel { lines[row][col * step] } else { 0 });
-        }
-        return;
+    match (runs.tail, tail_step) {
+        (1, 8) => return gather_few::<1>(kernel, &x[from..], wide, step, out),
+        (2, 16) => return gather_few::<2>(kernel, &x[from..], wide, step, out),
+        _ => (),
     }
     if (16..=FAST).contains(&runs.tail) {
         // Copies of one length, the end of each of which the next one overwrites; what the last leaves meets zeros.
@@ -49,6 +45,20 @@ pub fn gather_line(shape: &ConvShape, runs: &Runs, x: &[u8], wide: usize, step: 
     for (col, out) in out.chunks_exact_mut(tail_step).enumerate() {
         for (row, out) in out.chunks_exact_mut(runs.tail).take(kernel).enumerate() {
             out.copy_from_slice(&x[row * wide + from + col * step..][..runs.tail]);
+        }
+    }
+}
+
+/// The usual case, a row of the kernel at a time in one number of `TAIL` bytes: seven rows of 21 pixels, filled up to eight.
+fn gather_few<const TAIL: usize>(kernel: usize, x: &[u8], wide: usize, step: usize, out: &mut [u8]) {
+    let mut lines = [x; 8];
+    lines.iter_mut().zip(0..kernel).for_each(|(line, row)| *line = &x[row * wide..]);
+    for (col, out) in out.as_chunks_mut::<TAIL>().0.as_chunks_mut::<8>().0.iter_mut().enumerate() {
+        for (row, (out, line)) in out.iter_mut().zip(lines).enumerate() {
+            *out = match line[col * step..].first_chunk() {
+                Some(bytes) if row < kernel => *bytes,
+                _ => [0; TAIL],
+            };
         }
     }
 }

@@ -1,8 +1,8 @@
 //! AVX2: `vpmaddubsw` adds two products in 16 bits, which is exact because weights that are too large for it come in two parts
 //! ([`Dot::PAIRS`]), and `vpmaddwd` two such sums in 32. A tile of 5×16 takes 10 of 16 registers, its weights 2.
 //!
-//! Where too many weights are too large ([`Avx2<false>`](Avx2)) bytes are widened to 16 bits: the even and the odd of four inputs
-//! meet the even and the odd weights, so widening is a shift or a mask.
+//! Where too many weights are too large ([`Avx2<false>`](Avx2)) all numbers are words of 16 bits ([`IntDot::WORDS`]), of which
+//! `vpmaddwd` multiplies half as many, and a tile has 6×16.
 
 use super::{IntDot, IntSums, IntWork};
 use crate::kernels::tile::Dot;
@@ -39,14 +39,12 @@ impl<const PAIRS: bool> Avx2<PAIRS> {
 impl<const PAIRS: bool> Dot for Avx2<PAIRS> {
     type Input = u8;
     type Weight = i8;
-    /// All inputs, or the even and the odd.
-    type X = [__m256i; 2];
-    /// The same of weights.
-    type W = [__m256i; 2];
+    type X = __m256i;
+    type W = __m256i;
     type Sum = __m256i;
     const STEP: usize = 4;
     const LANES: usize = 8;
-    const ROWS: usize = if PAIRS { 5 } else { 4 };
+    const ROWS: usize = if PAIRS { 5 } else { 6 };
     const PAIRS: bool = PAIRS;
 
     #[inline(always)]
@@ -56,39 +54,34 @@ impl<const PAIRS: bool> Dot for Avx2<PAIRS> {
     }
 
     #[inline(always)]
-    unsafe fn inputs_at(self, x: *const u8) -> [__m256i; 2] {
+    unsafe fn inputs_at(self, x: *const u8) -> __m256i {
         // SAFETY: `self` proves the feature; four bytes are readable, says the caller.
-        unsafe {
-            let x = _mm256_set1_epi32(x.cast::<i32>().read_unaligned());
-            if PAIRS { [x; 2] } else { [_mm256_and_si256(x, _mm256_set1_epi16(0xff)), _mm256_srli_epi16::<8>(x)] }
-        }
+        unsafe { _mm256_set1_epi32(x.cast::<i32>().read_unaligned()) }
     }
 
     #[inline(always)]
-    unsafe fn weights_at(self, w: *const i8) -> [__m256i; 2] {
+    unsafe fn weights_at(self, w: *const i8) -> __m256i {
         // SAFETY: `self` proves the feature; 32 bytes are readable, says the caller.
-        unsafe {
-            let w = _mm256_loadu_si256(w.cast());
-            if PAIRS { [w; 2] } else { [_mm256_srai_epi16::<8>(_mm256_slli_epi16::<8>(w)), _mm256_srai_epi16::<8>(w)] }
-        }
+        unsafe { _mm256_loadu_si256(w.cast()) }
     }
 
     #[inline(always)]
-    fn add<const AT: usize>(self, sum: __m256i, x: [__m256i; 2], w: [__m256i; 2]) -> __m256i {
+    fn add<const AT: usize>(self, sum: __m256i, x: __m256i, w: __m256i) -> __m256i {
         // SAFETY: `self` proves the feature.
         unsafe {
-            let four = if PAIRS {
-                _mm256_madd_epi16(_mm256_maddubs_epi16(x[0], w[0]), _mm256_set1_epi16(1))
+            let products = if PAIRS {
+                _mm256_madd_epi16(_mm256_maddubs_epi16(x, w), _mm256_set1_epi16(1))
             } else {
-                _mm256_add_epi32(_mm256_madd_epi16(x[0], w[0]), _mm256_madd_epi16(x[1], w[1]))
+                _mm256_madd_epi16(x, w)
             };
-            _mm256_add_epi32(sum, four)
+            _mm256_add_epi32(sum, products)
         }
     }
 }
 
 impl<const PAIRS: bool> IntDot for Avx2<PAIRS> {
     const OFFSET: u8 = 0;
+    const WORDS: bool = !PAIRS;
 }
 
 impl<const PAIRS: bool> IntSums for Avx2<PAIRS> {

@@ -5,7 +5,7 @@
 //! | name | instructions | products and sums |
 //! |---|---|---|
 //! | `scalar` | plain Rust | |
-//! | `avx2` | `vpmaddubsw`, or `vpmaddwd` on widened bytes | pairs in 16 bits, where large weights come in two parts so that nothing saturates, then in 32; or pairs in 32 |
+//! | `avx2` | `vpmaddubsw`, or `vpmaddwd` on words | pairs in 16 bits, where large weights come in two parts so that nothing saturates, then in 32; or pairs in 32 |
 //! | `avx-vnni` | `vpdpbusd` on AVX2's vectors | as `vnni` |
 //! | `vnni` | AVX-512 `vpdpbusd` | four products into each lane without saturation |
 //! | `amx` | `tdpbusd` on tiles | 64 products into each of 16×16 sums; the rest with `vnni` |
@@ -42,6 +42,8 @@ use crate::kernels::tile::{self, Finish};
 pub trait IntDot: IntSums<Input = u8, Weight = i8> {
     /// What the instructions take from each input before it is multiplied.
     const OFFSET: u8;
+    /// Whether inputs and weights are read as words of 16 bits, each of which is two of what [`tile`] counts.
+    const WORDS: bool = false;
 }
 
 /// What becomes of sums in 32 bits.
@@ -181,6 +183,8 @@ pub struct Form {
     pub offset: u8,
     /// Whether neighbouring products are added in 16 bits.
     pub pairs: bool,
+    /// Whether inputs and weights are words of 16 bits.
+    pub words: bool,
 }
 
 /// The instructions that products are computed with.
@@ -346,10 +350,11 @@ impl Dot {
                     share: D::SHARE,
                     offset: D::OFFSET,
                     pairs: D::PAIRS,
+                    words: D::WORDS,
                 };
             }
         }
-        let mut form = Form { width: 0, step: 0, run: 0, share: 0, offset: 0, pairs: false };
+        let mut form = Form { width: 0, step: 0, run: 0, share: 0, offset: 0, pairs: false, words: false };
         self.run(Ask(&mut form));
         form
     }
