@@ -146,8 +146,8 @@ pub struct Sizes {
 }
 
 impl Sizes {
-    /// For so many tiles of inputs of type `A`, products of type `B` and such weights.
-    pub fn new<A: Plain, B: Plain>(weights: &Panels<A>, tiles: usize) -> Self {
+    /// For so many tiles of inputs of type `A`, products of type `B` for so many outputs, and such weights.
+    pub fn new<A: Plain, B: Plain>(weights: &Panels<A>, outputs: usize, tiles: usize) -> Self {
         // Whole cache lines; not a power of two, at which the rows of a tile would share few sets of the cache.
         let step = |len: usize, line: usize| {
             let lines = len.div_ceil(line);
@@ -156,9 +156,26 @@ impl Sizes {
         let odd = |len: usize, line: usize| ((len / line) | 1) * line;
         let (line, products_line) = (Buffer::<A>::LINE, Buffer::<B>::LINE);
         // A vector of the last channels may reach beyond them.
-        let (input_step, product_step) = (step(weights.k() + MOST_LANES - 1, line), step(weights.n(), products_line));
+        let (input_step, product_step) = (step(weights.k() + MOST_LANES - 1, line), step(outputs, products_line));
         let (input_stride, product_stride) = (odd(tiles * input_step, line), odd(tiles * product_step, products_line));
         Self { input_step, input_stride, product_step, product_stride }
+    }
+}
+
+/// Some panels of the weights of all places.
+#[derive(Debug)]
+pub struct Part<'a, T: Plain> {
+    /// The weights of each place.
+    pub points: &'a [Panels<T>],
+    /// The panels.
+    pub panels: Range<usize>,
+}
+
+impl<T: Plain> Part<'_, T> {
+    /// The outputs that they are for.
+    pub fn outputs(&self) -> Range<usize> {
+        let (width, all) = (self.points[0].width(), self.points[0].n());
+        self.panels.start * width..(self.panels.end * width).min(all)
     }
 }
 
@@ -166,7 +183,7 @@ impl Sizes {
 #[inline(always)]
 pub fn multiply<D: Dot, F: Finish<D>>(
     dot: D,
-    points: &[Panels<D::Weight>],
+    Part { points, panels }: &Part<D::Weight>,
     tiles: usize,
     sizes: Sizes,
     inputs: &[D::Input],
@@ -179,10 +196,11 @@ pub fn multiply<D: Dot, F: Finish<D>>(
         let data = &inputs[point * input_stride..][..input_stride];
         let left = Left { data, first: 0, step: input_step, runs: &[0], run: weights.k(), again: ONCE };
         let pieces = Pieces::new(&mut products[point * product_stride..][..product_stride]);
-        for p in 0..weights.count() {
-            let next = weights.get(p + 1).or_else(|| following?.get(0));
-            let panel = weights.panel(p).then(next);
-            let target = Target { pieces: &pieces, at: panel.first, step: product_step };
+        for p in panels.clone() {
+            let after = if p + 1 < panels.end { Some((weights, p + 1)) } else { following.map(|w| (w, panels.start)) };
+            let panel = weights.panel(p).then(after.and_then(|(weights, p)| weights.get(p)));
+            let at = (p - panels.start) * weights.width();
+            let target = Target { pieces: &pieces, at, step: product_step };
             // SAFETY: `products` is borrowed mutably.
             unsafe { rows(dot, &[left], tiles, panel, finish, target) };
         }

@@ -20,7 +20,7 @@ use super::super::real::{Number, Real, RealWork};
 use super::super::simd::{Simd, load_some, store_some};
 use super::super::team::Pieces;
 use super::super::tile::{Panels, Plainly};
-use super::tiles::{IN, OUT, POINTS, Sizes, Square, Tiles, multiply, taps};
+use super::tiles::{IN, OUT, POINTS, Part, Sizes, Square, Tiles, multiply, taps};
 use super::{ConvShape, Scratch, Task};
 
 /// Tiles worked on at a time: a left factor of 400 channels then takes 300 KB in f32.
@@ -65,7 +65,7 @@ impl<T: Number> Winograd<T> {
 
     pub(super) fn run(&self, task: &Task, x: &[f32], scratch: &mut Scratch, out: &mut [f32]) {
         let tiles = Tiles::new(task.shape, task.rows, task.cols);
-        let sizes = |count: usize| Sizes::new::<T, f32>(&self.points[0], count);
+        let sizes = |count: usize| Sizes::new::<T, f32>(&self.points[0], self.points[0].n(), count);
         let (inputs, out) = (T::buffer(&mut scratch.operands), &Pieces::new(out));
         tiles.each_block(BLOCK, sizes, inputs, &mut scratch.products, |block, sizes, inputs, products| {
             T::run(self.set, Block { winograd: self, task, sizes, tiles: &tiles, block, x, inputs, products, out });
@@ -139,7 +139,8 @@ impl<T: Number> RealWork<T> for Block<'_, T> {
             self.transform_input(dot, tile);
         }
         let points = &self.winograd.points;
-        multiply(dot, points, self.block.len(), self.sizes, self.inputs, self.products, Plainly::default());
+        let all = Part { points, panels: 0..points[0].count() };
+        multiply(dot, &all, self.block.len(), self.sizes, self.inputs, self.products, Plainly::default());
         for tile in self.block.clone() {
             self.transform_output(dot.simd(), tile);
         }
