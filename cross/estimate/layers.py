@@ -19,9 +19,9 @@ TRUNK = [
 # After truncated SVD: inputs, outputs.
 HEAD = [("fc6 V", 9216, 1024), ("fc6 U", 1024, 4096), ("fc7 V", 4096, 256), ("fc7 U", 256, 4096), ("outputs", 4096, 105)]
 
-# Tiles of Winograd's convolution that are worked on at a time in f32 (src/kernels/conv/winograd.rs). Words take 96 since the last
-# estimate, which is not reckoned anew.
-BLOCK = 192
+# Tiles of Winograd's convolution that are worked on at a time in f32 (src/kernels/conv/winograd.rs), and in words, for so many
+# outputs at a time (src/kernels/int8/conv/winograd.rs).
+BLOCK, WORD_BLOCK, WORD_PART = 192, 96, 128
 # Fewer than these are computed directly in 8 bits (src/kernels/int8/dot/neon_words.rs).
 FEWEST = 30
 # Plain operations for a number of Winograd's transforms: 12 one-dimensional ones of 13 operations, and as many stores
@@ -100,11 +100,11 @@ def convolution(layer, before, rows, cols, size, step, words):
     if winograd:
         # F(4×4, 3×3); a 5×5 of step 2 is four of them. Tiles are written, multiplied into others, and read.
         depth = inputs * stride**2
-        blocks = -(-tiles // BLOCK)
+        blocks, parts = (-(-tiles // WORD_BLOCK), -(-outputs // WORD_PART)) if step else (-(-tiles // BLOCK), 1)
         # Twice as many words as real numbers lie in a vector. Those are two bytes, their sums four.
         plain = (plain if step else 0) + tiles * (depth * TRANSFORM_IN / (2 if step else 1) + outputs * TRANSFORM_OUT)
         wide = 2 if step else 4
-        moved += 36 * (2 * tiles * (wide * depth + 4 * outputs) + blocks * wide * depth * outputs)
+        moved += 36 * (tiles * (wide * depth * (1 + parts) + 8 * outputs) + blocks * wide * depth * outputs)
         return Layer("trunk", name, 36 * blocks, tiles / blocks, depth, 0, outputs, plain, moved, words=bool(step))
     alone = run % 4 * kernel
     moved += 4 * outputs * inputs * kernel**2

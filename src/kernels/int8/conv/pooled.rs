@@ -12,6 +12,7 @@ use crate::kernels::int8::dot::{IntDot, IntWork};
 use crate::kernels::int8::pool::max_line;
 use crate::kernels::pool::PoolShape;
 use crate::kernels::team::{self, Pieces};
+use std::ops::Range;
 
 /// Weights up to this size, in bytes, stay in a first-level cache next to the pixels they are multiplied with.
 pub(super) const FIRST_LEVEL: usize = 32 << 10;
@@ -65,7 +66,7 @@ impl Direct {
                 let ring = rings.take(i * ring_len..(i + 1) * ring_len);
                 (pieces.take(first * row..end * row), ring, all_tails.take(i * tails_len..(i + 1) * tails_len))
             };
-            self.dot.run(PooledBand { conv: self, lines: &lines, from, pool, first, row, ring, tails, out });
+            PooledBand { conv: self, lines: &lines, from, pool, first, row, ring, tails, out }.compute();
         });
         (scratch.lines, scratch.tails) = (ring_lines, tails);
     }
@@ -91,9 +92,8 @@ struct PooledBand<'a> {
     out: &'a mut [u8],
 }
 
-impl IntWork for PooledBand<'_> {
-    #[inline(always)]
-    fn run<D: IntDot>(self, dot: D) {
+impl PooledBand<'_> {
+    fn compute(self) {
         let Self { conv, lines, from, pool, .. } = self;
         let output = conv.shape.output;
         let line = from.1 * output;
@@ -109,16 +109,47 @@ impl IntWork for PooledBand<'_> {
                 for (group, g) in conv.groups.iter().enumerate() {
                     let after = g.panels.count();
                     let (panels, span, pixels, out) = (0..after, 0..1, 0..from.1, &pieces);
-                    Block { conv, lines: &here, group, panels, after, span, pixels, out, out_step: output }.run(dot);
+                    conv.dot.run(Block {
+                        conv,
+                        lines: &here,
+                        group,
+                        panels,
+                        after,
+                        span,
+                        pixels,
+                        out,
+                        out_step: output,
+                    });
                 }
             }
             ready = window.end;
-            most.copy_from_slice(&ring[window.start % pool.kernel * line..][..line]);
-            for l in window.start + 1..window.end {
-                let line = &ring[l % pool.kernel * line..][..line];
-                most.iter_mut().zip(line).for_each(|(most, x)| *most = (*most).max(*x));
-            }
-            max_line(pool, std::iter::once(&*most), output, out);
+            conv.dot.run(PooledRow { pool, window, ring, most, channels: output, out });
         }
+    }
+}
+
+/// One row of the result, from the lines of the ring that its windows cover. Plain code that is compiled for the instructions; apart
+/// from the convolution, whose tiles would be compiled twice.
+struct PooledRow<'a> {
+    pool: PoolShape,
+    window: Range<usize>,
+    ring: &'a [u8],
+    /// The largest of each column.
+    most: &'a mut [u8],
+    channels: usize,
+    out: &'a mut [u8],
+}
+
+impl IntWork for PooledRow<'_> {
+    #[inline(always)]
+    fn run<D: IntDot>(self, _: D) {
+        let Self { pool, window, ring, most, channels, out } = self;
+        let len = most.len();
+        let line = |l: usize| &ring[l % pool.kernel * len..][..len];
+        most.copy_from_slice(line(window.start));
+        for l in window.start + 1..window.end {
+            most.iter_mut().zip(line(l)).for_each(|(most, x)| *most = (*most).max(*x));
+        }
+        max_line(pool, std::iter::once(&*most), channels, out);
     }
 }
