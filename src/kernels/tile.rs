@@ -212,6 +212,10 @@ pub unsafe fn rows_of<D: Dot, F: Finish<D>>(
     finish: F,
     target: Target<F::Out>,
 ) {
+    if count == 0 {
+        return;
+    }
+    check::<D>(parts, count, panel);
     let tiles = count.div_ceil(D::ROWS);
     let mut done = 0;
     for t in 0..tiles {
@@ -222,7 +226,7 @@ pub unsafe fn rows_of<D: Dot, F: Finish<D>>(
                 match next - done {
                     // The comparison is constant: tiles that do not fit into the registers are not even compiled.
                     $($rows if $rows <= D::ROWS => {
-                        // SAFETY: as the caller says.
+                        // SAFETY: checked above; as the caller says.
                         unsafe { tile::<D, F, $rows>(dot, parts, done, panel, finish, target) }
                     })*
                     other => unreachable!("a tile of {other} rows"),
@@ -238,7 +242,7 @@ pub unsafe fn rows_of<D: Dot, F: Finish<D>>(
 ///
 /// # Safety
 ///
-/// As for [`rows`].
+/// As for [`rows`], and `parts` have so many rows, the panel what they meet ([`check`]).
 #[inline(always)]
 unsafe fn tile<D: Dot, F: Finish<D>, const ROWS: usize>(
     dot: D,
@@ -248,20 +252,19 @@ unsafe fn tile<D: Dot, F: Finish<D>, const ROWS: usize>(
     finish: F,
     target: Target<F::Out>,
 ) {
-    check::<D>(parts, skip + ROWS, panel);
     let mut sums = [finish.start(dot); ROWS];
     let mut w = panel.data.as_ptr();
     let main = parts.iter().map(|left| left.runs.len() * left.run).sum::<usize>() * 2 * D::LANES;
-    // SAFETY: asserted above: so many lie before those that are taken once more.
+    // SAFETY: so many lie before those that are taken once more, says the caller.
     let mut again = unsafe { w.add(main) };
     for left in parts {
         let apart = Apart::new(left.step, ROWS);
         for &run in left.runs {
-            // SAFETY: asserted above: the run of the last row ends inside of `left.data`.
+            // SAFETY: the run of the last row ends inside of `left.data`, says the caller.
             let mut x = unsafe { left.data.as_ptr().add(left.first + skip * left.step + run) };
             let (whole, rest) = (left.run / D::STEP / D::AHEAD, left.run / D::STEP % D::AHEAD);
             // SAFETY: the loops make Σ runs × run / STEP steps, and the panel has as many of two vectors of weights; the rows
-            // at this place of their runs lie inside of `left.data` as asserted. Both end at most one past what they read.
+            // at this place of their runs lie inside of `left.data`. Both end at most one past what they read.
             unsafe {
                 for _ in 0..whole {
                     steps::<D, ROWS, true>(dot, x, apart, w, &mut sums);
@@ -276,7 +279,7 @@ unsafe fn tile<D: Dot, F: Finish<D>, const ROWS: usize>(
             }
         }
         if D::PAIRS {
-            // SAFETY: asserted above: so far apart, and with one vector of weights each.
+            // SAFETY: so far apart, and with one vector of weights each, says the caller.
             unsafe {
                 let x = left.data.as_ptr().add(left.first + skip * left.step);
                 for at in left.again[0] {
