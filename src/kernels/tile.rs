@@ -24,6 +24,8 @@
 //!    ([`Panel::then`]), so that its first rows need not wait for them.
 #![allow(unsafe_code)]
 
+#[cfg(target_arch = "x86_64")]
+pub mod avx2;
 mod finish;
 mod panels;
 mod steps;
@@ -92,6 +94,23 @@ pub trait Dot: Copy {
     /// `sum` and the products with the inputs of a step, of those that `x` has.
     fn add<const AT: usize>(self, sum: Self::Sum, x: Self::X, w: Self::W) -> Self::Sum;
 
+    /// All steps of a run of a whole tile, `step` numbers from row to row, by a loop of the instructions' own, if they have one.
+    ///
+    /// # Safety
+    ///
+    /// So many numbers must be readable, of weights for both vectors.
+    #[inline(always)]
+    unsafe fn run_of_tile<const ROWS: usize>(
+        self,
+        _x: *const Self::Input,
+        _step: usize,
+        _w: *const Self::Weight,
+        _steps: usize,
+        _sums: &mut [[Self::Sum; 2]; ROWS],
+    ) -> bool {
+        false
+    }
+
     /// [`rows`], for instructions that have a way of their own.
     ///
     /// # Safety
@@ -152,6 +171,19 @@ impl<S: Simd> Dot for F32<S> {
     #[inline(always)]
     fn add<const AT: usize>(self, sum: S::F32, x: S::Few, w: S::F32) -> S::F32 {
         self.0.mul_add_one::<AT>(x, w, sum)
+    }
+
+    #[inline(always)]
+    unsafe fn run_of_tile<const ROWS: usize>(
+        self,
+        x: *const f32,
+        step: usize,
+        w: *const f32,
+        steps: usize,
+        sums: &mut [[S::F32; 2]; ROWS],
+    ) -> bool {
+        // SAFETY: readable, says the caller.
+        unsafe { self.0.run_of_tile(x, step, w, steps, sums) }
     }
 }
 
@@ -266,6 +298,10 @@ unsafe fn tile<D: Dot, F: Finish<D>, const ROWS: usize>(
             // SAFETY: the loops make Σ runs × run / STEP steps, and the panel has as many of two vectors of weights; the rows
             // at this place of their runs lie inside of `left.data`. Both end at most one past what they read.
             unsafe {
+                if dot.run_of_tile(x, left.step, w, whole, &mut sums) {
+                    w = w.add(whole * 2 * D::LANES * D::STEP);
+                    continue;
+                }
                 for _ in 0..whole {
                     steps::<D, ROWS, true>(dot, x, apart, w, &mut sums);
                     w = w.add(D::AHEAD * 2 * D::LANES * D::STEP);

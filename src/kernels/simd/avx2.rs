@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use super::{Simd, Work, inverse_power_near};
+use crate::kernels::tile::avx2;
 use core::arch::x86_64::*;
 
 /// Proof that the processor has avx2 and fma.
@@ -118,5 +119,22 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn mul_add_one<const AT: usize>(self, x: __m256, b: __m256, c: __m256) -> __m256 {
         self.mul_add(x, b, c)
+    }
+
+    #[inline(always)]
+    unsafe fn run_of_tile<const ROWS: usize>(
+        self,
+        x: *const f32,
+        step: usize,
+        w: *const f32,
+        steps: usize,
+        sums: &mut [[__m256; 2]; ROWS],
+    ) -> bool {
+        let whole = ROWS == avx2::ROWS && steps > 0;
+        if whole {
+            // SAFETY: `self` proves the features; there are as many rows; readable, says the caller.
+            unsafe { avx2::six_of_reals(x.cast(), 4 * step, w.cast(), steps, &mut *std::ptr::from_mut(sums).cast()) };
+        }
+        whole
     }
 }

@@ -89,6 +89,22 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn mul_add(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32;
     /// `x[AT] · b + c`.
     fn mul_add_one<const AT: usize>(self, x: Self::Few, b: Self::F32, c: Self::F32) -> Self::F32;
+    /// [`Dot::run_of_tile`](super::tile::Dot::run_of_tile) of f32.
+    ///
+    /// # Safety
+    ///
+    /// As there.
+    #[inline(always)]
+    unsafe fn run_of_tile<const ROWS: usize>(
+        self,
+        _x: *const f32,
+        _step: usize,
+        _w: *const f32,
+        _steps: usize,
+        _sums: &mut [[Self::F32; 2]; ROWS],
+    ) -> bool {
+        false
+    }
 }
 
 /// Something to compute with whatever vectors the processor has. Implementations of `run` are `#[inline(always)]`, as is

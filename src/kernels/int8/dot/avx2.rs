@@ -5,7 +5,7 @@
 //! `vpmaddwd` multiplies half as many, and a tile has 6×16.
 
 use super::{IntDot, IntSums, IntWork};
-use crate::kernels::tile::Dot;
+use crate::kernels::tile::{Dot, avx2};
 use core::arch::x86_64::*;
 
 /// Proof that the processor has avx2. `PAIRS`: products are added in 16 bits.
@@ -76,6 +76,23 @@ impl<const PAIRS: bool> Dot for Avx2<PAIRS> {
             };
             _mm256_add_epi32(sum, products)
         }
+    }
+
+    #[inline(always)]
+    unsafe fn run_of_tile<const ROWS: usize>(
+        self,
+        x: *const u8,
+        step: usize,
+        w: *const i8,
+        steps: usize,
+        sums: &mut [[__m256i; 2]; ROWS],
+    ) -> bool {
+        let whole = !PAIRS && ROWS == avx2::ROWS && steps > 0;
+        if whole {
+            // SAFETY: `self` proves the feature; there are as many rows; readable, says the caller.
+            unsafe { avx2::six_of_words(x.cast(), step, w.cast(), steps, &mut *std::ptr::from_mut(sums).cast()) };
+        }
+        whole
     }
 }
 

@@ -3,7 +3,7 @@
 use super::IntSums;
 use super::avx2::Avx2;
 use super::words::{WordWork, Words};
-use crate::kernels::tile::Dot;
+use crate::kernels::tile::{Dot, avx2};
 use core::arch::x86_64::*;
 
 /// Proof that the processor has avx2.
@@ -53,6 +53,23 @@ impl Dot for Avx2Words {
     fn add<const AT: usize>(self, sum: __m256i, x: __m256i, w: __m256i) -> __m256i {
         // SAFETY: `self` proves the feature.
         unsafe { _mm256_add_epi32(sum, _mm256_madd_epi16(x, w)) }
+    }
+
+    #[inline(always)]
+    unsafe fn run_of_tile<const ROWS: usize>(
+        self,
+        x: *const i16,
+        step: usize,
+        w: *const i16,
+        steps: usize,
+        sums: &mut [[__m256i; 2]; ROWS],
+    ) -> bool {
+        let whole = ROWS == avx2::ROWS && steps > 0;
+        if whole {
+            // SAFETY: `self` proves the feature; there are as many rows; readable, says the caller.
+            unsafe { avx2::six_of_words(x.cast(), 2 * step, w.cast(), steps, &mut *std::ptr::from_mut(sums).cast()) };
+        }
+        whole
     }
 }
 
