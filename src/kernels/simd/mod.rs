@@ -89,11 +89,12 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn mul_add(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32;
     /// `x[AT] · b + c`.
     fn mul_add_one<const AT: usize>(self, x: Self::Few, b: Self::F32, c: Self::F32) -> Self::F32;
-    /// [`Dot::run_of_tile`](super::tile::Dot::run_of_tile) of f32.
+    /// All `steps` of a run of a whole tile, `step` numbers from row to row, by a loop of the instructions' own, if they have
+    /// one: each adds a number of every row, times two vectors at `w`, to the row's sums.
     ///
     /// # Safety
     ///
-    /// As there.
+    /// So many numbers must be readable.
     #[inline(always)]
     unsafe fn run_of_tile<const ROWS: usize>(
         self,
