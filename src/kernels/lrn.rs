@@ -223,8 +223,11 @@ struct Scale<S: Simd, const ROOTS: bool> {
 impl<S: Simd, const ROOTS: bool> Scale<S, ROOTS> {
     #[inline(always)]
     fn new(simd: S, params: LrnParams) -> Self {
-        let LrnParams { window: LrnWindow::Channels(n) | LrnWindow::Square(n), alpha, beta, k } = params;
-        let n = if matches!(params.window, LrnWindow::Square(_)) { n * n } else { n };
+        let LrnParams { window, alpha, beta, k } = params;
+        let n = match window {
+            LrnWindow::Channels(size) => size,
+            LrnWindow::Square(side) => side * side,
+        };
         Self { simd, strength: simd.splat(alpha / n as f32), k: simd.splat(k), beta }
     }
 

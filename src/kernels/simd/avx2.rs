@@ -130,11 +130,7 @@ impl Simd for Avx2 {
         steps: usize,
         sums: &mut [[__m256; 2]; ROWS],
     ) -> bool {
-        let whole = ROWS == avx2::ROWS && steps > 0;
-        if whole {
-            // SAFETY: `self` proves the features; there are as many rows; readable, says the caller.
-            unsafe { avx2::six_of_reals(x.cast(), 4 * step, w.cast(), steps, &mut *std::ptr::from_mut(sums).cast()) };
-        }
-        whole
+        // SAFETY: `self` proves the features; readable, says the caller.
+        unsafe { avx2::run_of_reals(x, step, w, steps, sums) }
     }
 }

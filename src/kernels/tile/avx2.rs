@@ -6,7 +6,7 @@
 use core::arch::x86_64::{__m256, __m256i};
 
 /// Rows of these tiles.
-pub const ROWS: usize = 6;
+const SIX: usize = 6;
 
 /// Multiply-adds of f32, a row's number with two vectors.
 macro_rules! reals {
@@ -49,21 +49,42 @@ macro_rules! words {
 }
 
 macro_rules! six_rows {
-    ($(#[$doc:meta])* $name:ident, $features:literal, $vector:ty, $row:ident) => {
+    ($(#[$doc:meta])* $name:ident by $six:ident, $features:literal, $vector:ty, $row:ident) => {
         $(#[$doc])*
+        /// Whether it was done: of a tile of six rows it is.
         ///
+        /// # Safety
+        ///
+        /// As for [`Dot::run_of_tile`](super::Dot::run_of_tile), with steps of four bytes, and the processor has what it takes.
+        #[inline(always)]
+        pub unsafe fn $name<X, W, const ROWS: usize>(
+            x: *const X,
+            step: usize,
+            w: *const W,
+            steps: usize,
+            sums: &mut [[$vector; 2]; ROWS],
+        ) -> bool {
+            let whole = ROWS == SIX && steps > 0;
+            if whole {
+                let sums = std::ptr::from_mut(sums).cast();
+                // SAFETY: there are as many rows; all else as the caller says.
+                unsafe { $six(x.cast(), step * size_of::<X>(), w.cast(), steps, &mut *sums) };
+            }
+            whole
+        }
+
         /// # Safety
         ///
         /// `steps` numbers of four bytes must be readable at six places from `x` on, `apart` bytes from one to the next, and two vectors
         /// for each step at `w`. `steps` is not 0.
         #[inline]
         #[target_feature(enable = $features)]
-        pub unsafe fn $name(
+        unsafe fn $six(
             x: *const u8,
             apart: usize,
             w: *const u8,
             steps: usize,
-            sums: &mut [[$vector; 2]; ROWS],
+            sums: &mut [[$vector; 2]; SIX],
         ) {
             let [[a, b], [c, d], [e, f], [g, h], [i, j], [k, l]] = sums;
             // SAFETY: reads what the caller says, and writes to registers alone.
@@ -104,10 +125,10 @@ macro_rules! six_rows {
 
 six_rows! {
     /// A run of f32.
-    six_of_reals, "avx2,fma", __m256, reals
+    run_of_reals by six_of_reals, "avx2,fma", __m256, reals
 }
 
 six_rows! {
     /// A run of words, two in a step.
-    six_of_words, "avx2", __m256i, words
+    run_of_words by six_of_words, "avx2", __m256i, words
 }

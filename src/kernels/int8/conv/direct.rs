@@ -198,6 +198,20 @@ impl Direct {
         }
     }
 
+    /// All outputs of the `l`th line, of lines without [tails](Lines::tails), which are gathered in `tails`.
+    pub(super) fn line<T: Send>(&self, lines: &Lines, l: usize, tails: &mut [u8], out: &mut [T])
+    where
+        for<'a> Block<'a, T>: IntWork,
+    {
+        // As if this line were the first: the result begins where the slice does.
+        let (lines, out, out_step) = (&lines.only(self, l, tails), &Pieces::new(out), self.shape.output);
+        for (group, g) in self.groups.iter().enumerate() {
+            let after = g.panels.count();
+            let (panels, span, pixels) = (0..after, 0..1, 0..lines.len);
+            self.dot.run(Block { conv: self, lines, group, panels, after, span, pixels, out, out_step });
+        }
+    }
+
     /// Shares the work out in blocks of panels × lines, or parts of the only line.
     fn blocks<T: Send>(&self, lines: &Lines, out: &Pieces<T>, out_step: usize)
     where
@@ -261,7 +275,7 @@ pub(super) struct Lines<'a> {
 impl Lines<'_> {
     /// The `l`th line, of a convolution without [tails](Self::tails), as if it were the first. They are gathered in `tails`
     /// then: those of a line stay in the cache.
-    pub(super) fn only<'a>(&'a self, conv: &Direct, l: usize, tails: &'a mut [u8]) -> Lines<'a> {
+    fn only<'a>(&'a self, conv: &Direct, l: usize, tails: &'a mut [u8]) -> Lines<'a> {
         let left = Left { data: &self.left.data[l * self.step..], ..self.left };
         let tails = (conv.runs.tail > 0).then(|| {
             tail::gather_line(&conv.read, &conv.runs, left.data, self.step / conv.read.stride, left.step, tails);
@@ -278,17 +292,17 @@ impl Lines<'_> {
 
 /// Some panels of some pixels of some lines.
 pub(super) struct Block<'a, T> {
-    pub(super) conv: &'a Direct,
-    pub(super) lines: &'a Lines<'a>,
-    pub(super) group: usize,
-    pub(super) panels: std::ops::Range<usize>,
+    conv: &'a Direct,
+    lines: &'a Lines<'a>,
+    group: usize,
+    panels: std::ops::Range<usize>,
     /// The panel that its thread will need after these, if there is one of that number.
-    pub(super) after: usize,
-    pub(super) span: std::ops::Range<usize>,
-    pub(super) pixels: std::ops::Range<usize>,
+    after: usize,
+    span: std::ops::Range<usize>,
+    pixels: std::ops::Range<usize>,
     /// All outputs: the pixels of the first line, of the next, `out_step` apart.
-    pub(super) out: &'a Pieces<'a, T>,
-    pub(super) out_step: usize,
+    out: &'a Pieces<'a, T>,
+    out_step: usize,
 }
 
 impl<T> Block<'_, T> {

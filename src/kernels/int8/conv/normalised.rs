@@ -2,7 +2,7 @@
 //! quantising is the same: the largest number has the largest byte.
 #![allow(unsafe_code)]
 
-use super::direct::{Block, Direct};
+use super::direct::Direct;
 use super::pooled::{BANDS, FIRST_LEVEL};
 use super::{QuantScratch, Rescale};
 use crate::kernels::Kernels;
@@ -74,15 +74,7 @@ impl Direct {
             // SAFETY: each band has tails of its own.
             let tails = unsafe { all_tails.take(i * tails_len..(i + 1) * tails_len) };
             let (memory, pooled) = memory.split_at_mut(layers.memory());
-            let convolve = |l: usize, out: &mut [f32]| {
-                let (here, out) = (lines.only(self, l, tails), Pieces::new(out));
-                for (group, g) in self.groups.iter().enumerate() {
-                    let after = g.panels.count();
-                    let (panels, span, pixels) = (0..after, 0..1, 0..from.1);
-                    let (lines, out, out_step) = (&here, &out, channels);
-                    self.dot.run(Block { conv: self, lines, group, panels, after, span, pixels, out, out_step });
-                }
-            };
+            let convolve = |l: usize, out: &mut [f32]| self.line(&lines, l, tails, out);
             let finish = |r: usize, lines: &[&[f32]]| {
                 // SAFETY: each band has rows of its own.
                 let out = unsafe { pieces.take(r * row..(r + 1) * row) };

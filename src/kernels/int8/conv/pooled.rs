@@ -6,7 +6,7 @@
 //! Where two bands of lines meet, the lines that both need are computed twice.
 #![allow(unsafe_code)]
 
-use super::direct::{Block, Direct, Lines};
+use super::direct::{Direct, Lines};
 use super::{QuantScratch, Rescale};
 use crate::kernels::int8::dot::{IntDot, IntWork};
 use crate::kernels::int8::pool::max_line;
@@ -103,24 +103,7 @@ impl PooledBand<'_> {
             let window = pool.inside(self.first + i, from.0);
             for l in window.start.max(ready)..window.end {
                 let place = l % pool.kernel * line;
-                let pieces = Pieces::new(&mut ring[place..place + line]);
-                // As if this line were the first: the result begins where the piece does.
-                let here = lines.only(conv, l, self.tails);
-                for (group, g) in conv.groups.iter().enumerate() {
-                    let after = g.panels.count();
-                    let (panels, span, pixels, out) = (0..after, 0..1, 0..from.1, &pieces);
-                    conv.dot.run(Block {
-                        conv,
-                        lines: &here,
-                        group,
-                        panels,
-                        after,
-                        span,
-                        pixels,
-                        out,
-                        out_step: output,
-                    });
-                }
+                conv.line(lines, l, self.tails, &mut ring[place..place + line]);
             }
             ready = window.end;
             conv.dot.run(PooledRow { pool, window, ring, most, channels: output, out });

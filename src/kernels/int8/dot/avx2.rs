@@ -87,12 +87,8 @@ impl<const PAIRS: bool> Dot for Avx2<PAIRS> {
         steps: usize,
         sums: &mut [[__m256i; 2]; ROWS],
     ) -> bool {
-        let whole = !PAIRS && ROWS == avx2::ROWS && steps > 0;
-        if whole {
-            // SAFETY: `self` proves the feature; there are as many rows; readable, says the caller.
-            unsafe { avx2::six_of_words(x.cast(), step, w.cast(), steps, &mut *std::ptr::from_mut(sums).cast()) };
-        }
-        whole
+        // SAFETY: `self` proves the feature; readable, says the caller.
+        !PAIRS && unsafe { avx2::run_of_words(x, step, w, steps, sums) }
     }
 }
 
