@@ -476,15 +476,21 @@ fn the_stream_tells_each_change_once_and_each_opening_before_its_first_frame() {
         let written = written.clone();
         match attempt {
             0 => Err(EBUSY),
-            1 | 3 => does(move |asked| match asked {
-                0..3 => Step::Frame,
-                3 => {
-                    // The first opening has written something before it is over, and so has the second.
-                    wait_until(|| written.all().iter().filter(|l| l["camera"] == "streaming").count() * 2 > attempt);
-                    Step::Bytes(vec![])
-                }
-                _ => Step::Error(ENODEV),
-            }),
+            1 | 3 => {
+                // The refusal before has been written, so that there is a place for a frame on the way to the output.
+                let refusal = if attempt == 1 { "EBUSY" } else { "ENOENT" };
+                wait_until(|| written.all().iter().any(|line| line["reason"] == refusal));
+                does(move |asked| match asked {
+                    0..3 => Step::Frame,
+                    3 => {
+                        // The first opening has written something before it is over, and so has the second.
+                        let told = || written.all().iter().filter(|line| line["camera"] == "streaming").count();
+                        wait_until(|| told() * 2 > attempt);
+                        Step::Bytes(vec![])
+                    }
+                    _ => Step::Error(ENODEV),
+                })
+            }
             2 => Err(ENOENT),
             _ => {
                 // The second loss is told before the end.
@@ -584,7 +590,11 @@ fn case_09_with_inference_five_times_slower_than_the_camera_frames_are_fresh() {
             Step::Frame
         })
     });
+    let lines = Lines::default();
+    let written = lines.clone();
     let eye = Eye(move || {
+        // The results before have been written: none of them finds the way to the output full.
+        written.wait_for_frames(begun.load(Ordering::SeqCst));
         let look = begun.fetch_add(1, Ordering::SeqCst) + 1;
         // The camera asks for the one after the fifth when that has been handed on.
         wait_until(|| asked_for.load(Ordering::SeqCst) > 5 * look + 1);
@@ -594,7 +604,7 @@ fn case_09_with_inference_five_times_slower_than_the_camera_frames_are_fresh() {
     });
     let context = Context { clock: Arc::clone(&clock) as Arc<dyn Clock>, stop: stop.clone() };
     let camera = Camera::new(Wanted::new("x"), Box::new(driver), CameraOptions::default(), context);
-    let (end, lines) = run(camera, clock, stop, eye, &Lines::default());
+    let (end, lines) = run(camera, clock, stop, eye, &lines);
     let summary = end.unwrap();
     assert_eq!(summary.captured, summary.frames + summary.dropped.total());
     assert!(summary.dropped.of(Cause::Busy) >= 4 * (LOOKS as u64 - 2), "{summary:?}");
