@@ -202,8 +202,9 @@ fn pixels(blob: &Blob, scale: f32, zeros: &[u8]) -> Pixels {
 }
 
 fn named(wanted: bool, maps: edge_rcnn::trunk::Maps) -> Result<Outputs> {
+    let conv5 = if wanted { maps.conv5_planes() } else { Vec::new() };
     let (scores, deltas) = maps.rpn.ok_or("the trunk has no RPN")?;
-    let all = [("conv5", maps.conv5), ("rpn_cls_score", scores), ("rpn_bbox_pred", deltas)];
+    let all = [("conv5", conv5), ("rpn_cls_score", scores), ("rpn_bbox_pred", deltas)];
     Ok(if wanted { all.iter().map(|(name, map)| (file(name), bytes(map))).collect() } else { Vec::new() })
 }
 

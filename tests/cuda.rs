@@ -109,7 +109,7 @@ fn maps_pooled_boxes_and_outputs_are_those_of_the_processor_for_every_network_an
 
             let rois = boxes(rows, cols);
             gpu.pool(&rois).unwrap();
-            let map = MapView { data: &got.conv5, channels: got.channels, rows: got.rows, cols: got.cols };
+            let map = MapView { data: &got.conv5_planes(), channels: got.channels, rows: got.rows, cols: got.cols };
             let mut pooled = Vec::new();
             roi_pool(map, &rois, 1.0 / FEATURE_STRIDE as f32, network.pool_size, &mut pooled, None);
             assert!(gpu.pooled().unwrap() == pooled, "{}: the same bits", what("pooled"));

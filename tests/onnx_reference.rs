@@ -63,7 +63,7 @@ impl<'a> Case<'a> {
 
     fn maps(&mut self, image: &[f32], maps: &Maps, height: usize, width: usize) {
         let map = |channels| [1, channels, maps.rows, maps.cols];
-        let mut outputs = vec![self.tensor("conv5", &map(maps.channels), &maps.conv5)];
+        let mut outputs = vec![self.tensor("conv5", &map(maps.channels), &maps.conv5_planes())];
         if let Some((scores, deltas)) = &maps.rpn {
             outputs.push(self.tensor("rpn_cls_score", &map(18), scores));
             outputs.push(self.tensor("rpn_bbox_pred", &map(36), deltas));

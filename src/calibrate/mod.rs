@@ -139,9 +139,10 @@ impl Calibrator {
         }
         let seen = &mut self.seen;
         let maps = self.trunk.run(&self.blob, |name, map, channels| look(seen, name, map, channels))?;
-        look(seen, CONV5, &maps.conv5, maps.channels);
+        let conv5 = maps.conv5_planes();
+        look(seen, CONV5, &conv5, maps.channels);
 
-        let map = MapView { data: &maps.conv5, channels: maps.channels, rows: maps.rows, cols: maps.cols };
+        let map = MapView { data: &conv5, channels: maps.channels, rows: maps.rows, cols: maps.cols };
         let rpn = maps.rpn.as_ref().map(|(scores, deltas)| RpnMaps { scores, deltas, rows: map.rows, cols: map.cols });
         let context = ProposalContext { name: None, blob_height: rows, blob_width: cols, scale: self.blob.scale, rpn };
         let mut proposals: Vec<Proposal> = Vec::new();

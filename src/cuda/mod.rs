@@ -29,6 +29,7 @@ use std::time::Duration;
 
 use crate::boxes::BBox;
 use crate::head::HeadOutput;
+use crate::kernels::to_channels_last;
 use crate::model::Bundle;
 use crate::model::onnx::{same_graph, trunk_onnx};
 use crate::model::{BundleError, TRUNK_FILE};
@@ -115,8 +116,9 @@ impl Gpu {
     pub fn maps(&self) -> Result<Maps, CudaError> {
         self.device.enter()?;
         let Some((map, on_gpu)) = self.trunk.conv5() else { return Ok(Maps::default()) };
-        let mut conv5 = vec![0.0; map.len()];
-        head::download(&self.device, Some(on_gpu), &mut conv5)?;
+        let (mut planes, mut conv5) = (vec![0.0; map.len()], vec![0.0; map.len()]);
+        head::download(&self.device, Some(on_gpu), &mut planes)?;
+        to_channels_last(&planes, map.channels, &mut conv5);
         let rpn = self.trunk.rpn().map(|(scores, deltas)| (scores.to_vec(), deltas.to_vec()));
         Ok(Maps { rows: map.rows, cols: map.cols, channels: map.channels, conv5, rpn })
     }

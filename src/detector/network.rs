@@ -7,7 +7,7 @@ use super::{DetectorError, Precision, choice::Choice};
 use crate::{
     boxes::BBox,
     frame::{Blob, Picture, Pixels, Preprocessor, Scaling, Steps},
-    head::{Head, HeadOutput, MapView, QuantHead, RoiPooler, pool_cells},
+    head::{Head, HeadOutput, QuantHead, RoiBins, pool_cells},
     kernels::{Bf16, CellMap, Kernels, Rectangles, Team, int8::Dot, peak_flops, peak_ops},
     model::{Bundle, BundleError, arch::FEATURE_STRIDE},
     proposals::RpnMaps,
@@ -22,7 +22,7 @@ pub(super) struct Network {
     kernels: Kernels,
     /// Cells along a side of a pooled RoI.
     pool_size: usize,
-    rois: usize,
+    rois: RoiBins,
 }
 
 enum Numbers {
@@ -33,7 +33,7 @@ enum Numbers {
         bf16: Option<Bf16>,
         blob: Blob,
         maps: Maps,
-        pooler: RoiPooler,
+        rectangles: Rectangles<f32>,
         pooled: Vec<f32>,
     },
     /// On a GPU.
@@ -65,7 +65,7 @@ impl Network {
         let (network, rest) = (bundle.network()?, choice.real.unwrap_or(Kernels::best()));
         let numbers = team.install(|| Numbers::new(bundle, team, choice, precision))?;
         let preprocessor = Preprocessor::new(rest);
-        Ok(Self { numbers, preprocessor, kernels: rest, pool_size: network.pool_size, rois: 0 })
+        Ok(Self { numbers, preprocessor, kernels: rest, pool_size: network.pool_size, rois: RoiBins::default() })
     }
 
     /// Prepares for one size of input.
@@ -150,23 +150,28 @@ impl Network {
 
     /// Pools the RoIs.
     pub fn pool(&mut self, rois: &[BBox]) -> Result<(), DetectorError> {
-        let (side, scale) = (self.pool_size, 1.0 / FEATURE_STRIDE as f32);
-        self.rois = rois.len();
+        let (kernels, bins) = (self.kernels, &mut self.rois);
+        let mut set = |rows, cols| bins.set(rois, 1.0 / FEATURE_STRIDE as f32, self.pool_size, rows, cols);
         match &mut self.numbers {
-            Numbers::Real { maps, pooler, pooled, .. } => {
-                let map = MapView { data: &maps.conv5, channels: maps.channels, rows: maps.rows, cols: maps.cols };
-                pooler.pool_cells(map, rois, scale, side, pooled);
+            Numbers::Real { head, maps, rectangles, pooled, .. } => {
+                let &mut Maps { rows, cols, channels, conv5: ref data, .. } = maps;
+                set(rows, cols);
+                let step = head.inputs();
+                pooled.resize(rois.len() * step, 0.0);
+                let map = rectangles.prepare(kernels, CellMap { data, rows, cols, channels }, 0.0);
+                pool_cells(&map, &self.rois, pooled, step);
             }
             #[cfg(feature = "cuda")]
             Numbers::Gpu { gpu, .. } => gpu.pool(rois)?,
             Numbers::Quantized { trunk, head, rectangles, pooled, .. } => {
                 let QuantMaps { rows, cols, channels, conv5: data, .. } = trunk.maps();
+                set(rows, cols);
                 let step = head.step();
                 pooled.resize(rois.len() * step, 0);
                 // A bin without cells is 0, whose byte is the zero point.
-                let special = (head.pooled().zeros[0], 0);
-                let map = CellMap { data, rows, cols, channels };
-                pool_cells(self.kernels, rectangles, map, rois, scale, side, special, pooled, step);
+                let empty = head.pooled().zeros[0];
+                let map = rectangles.prepare(kernels, CellMap { data, rows, cols, channels }, empty);
+                pool_cells(&map, &self.rois, pooled, step);
             }
         }
         Ok(())
@@ -175,10 +180,10 @@ impl Network {
     /// Pooled RoIs to scores and deltas.
     pub fn head(&mut self, out: &mut HeadOutput) -> Result<(), DetectorError> {
         match &mut self.numbers {
-            Numbers::Real { head, pooled, .. } => Ok(head.run_into(pooled, self.rois, out)?),
+            Numbers::Real { head, pooled, .. } => Ok(head.run_into(pooled, self.rois.len(), out)?),
             #[cfg(feature = "cuda")]
             Numbers::Gpu { gpu, .. } => Ok(gpu.head(out)?),
-            Numbers::Quantized { head, pooled, .. } => Ok(head.run_bytes(pooled, self.rois, out)?),
+            Numbers::Quantized { head, pooled, .. } => Ok(head.run_bytes(pooled, self.rois.len(), out)?),
         }
     }
 
@@ -229,8 +234,8 @@ impl Numbers {
         let Some(quantized) = bundle.quantized()? else {
             let trunk = Box::new(Trunk::with_precision(bundle, team, choice.real, bf16)?);
             let head = Box::new(Head::with_precision(bundle.head_weights()?, rest, network.pool_size, bf16)?);
-            let (pooler, blob, pooled) = (RoiPooler::new(rest), Blob::default(), Vec::new());
-            return Ok(Self::Real { trunk, head, bf16, blob, maps: Maps::default(), pooler, pooled });
+            let (blob, maps, rectangles, pooled) = Default::default();
+            return Ok(Self::Real { trunk, head, bf16, blob, maps, rectangles, pooled });
         };
         let dot = choice.integer;
         let wrong = |source| BundleError::Quantize { path: bundle.manifest.name.clone().into(), source };

@@ -22,7 +22,7 @@ pub use postprocess::{
     BoxNormalisation, Detection, HeadOutput, PictureSize, PostParams, PostScratch, Postprocessed, postprocess,
     postprocess_into,
 };
-pub use roi_pool::{MapView, RoiPooler, pool_cells, roi_pool};
+pub use roi_pool::{MapView, RoiBins, RoiPooler, pool_cells, roi_pool};
 
 /// The fully connected layers of a network.
 #[derive(Debug)]

@@ -21,7 +21,7 @@
 //! 3. RoIs run in parallel on the current team.
 
 use crate::boxes::BBox;
-use crate::kernels::{CellMap, Cells, Kernels, Rectangles, team, to_channels_last};
+use crate::kernels::{Bins, CellMap, Comparable, Kernels, Levels, Rectangles, team, to_channels_last};
 use std::ops::Range;
 
 /// A map of features, channels outermost.
@@ -59,30 +59,52 @@ pub fn roi_pool(
     }
 }
 
-/// Pools every RoI of a channels-last map into cells: row, column, channel. RoIs' results begin `step` numbers apart in
-/// `out`. `empty` is what a bin without cells becomes, `least` what is no larger than any number of the map.
+/// RoIs as the cells of a map that their bins cover, in memory that is kept from picture to picture.
+#[derive(Debug, Clone, Default)]
+pub struct RoiBins {
+    pool_size: usize,
+    /// Of each RoI the rows of its bins, then their columns.
+    spans: Vec<Range<usize>>,
+}
+
+impl RoiBins {
+    /// Replaces the RoIs, of a map of `rows`×`cols` cells.
+    pub fn set(&mut self, rois: &[BBox], spatial_scale: f32, pool_size: usize, rows: usize, cols: usize) {
+        self.pool_size = pool_size;
+        self.spans.clear();
+        for roi in rois {
+            let grid = Grid::new(roi, spatial_scale, pool_size, rows, cols);
+            self.spans.extend((0..pool_size).map(|p| grid.rows_of(p)));
+            self.spans.extend((0..pool_size).map(|q| grid.cols_of(q)));
+        }
+    }
+
+    /// How many RoIs.
+    pub fn len(&self) -> usize {
+        self.spans.len() / (2 * self.pool_size).max(1)
+    }
+
+    /// True if there are none.
+    pub fn is_empty(&self) -> bool {
+        self.spans.is_empty()
+    }
+
+    fn of(&self, roi: usize) -> Bins<'_> {
+        let (rows, cols) = self.spans[2 * roi * self.pool_size..][..2 * self.pool_size].split_at(self.pool_size);
+        Bins { rows, cols }
+    }
+}
+
+/// Pools RoIs of a map that they were set for, cell by cell: row, column, channel. What becomes of them begins `step` numbers
+/// apart in `out`. On the current team.
 ///
 /// # Panics
 ///
-/// If the map's length is not what its sides say, or `out` is too short.
-#[allow(clippy::too_many_arguments, reason = "two special values and a step")]
-pub fn pool_cells<T: Copy + PartialOrd + Send + Sync>(
-    kernels: Kernels,
-    memory: &mut Rectangles<T>,
-    map: CellMap<'_, T>,
-    rois: &[BBox],
-    spatial_scale: f32,
-    pool_size: usize,
-    (empty, least): (T, T),
-    out: &mut [T],
-    step: usize,
-) {
-    let bins = |roi: usize, bin: usize| {
-        let (rows, cols) =
-            Grid::new(&rois[roi], spatial_scale, pool_size, map.rows, map.cols).bin(bin / pool_size, bin % pool_size);
-        Cells { rows, cols }
-    };
-    memory.max(kernels, map, (rois.len(), pool_size * pool_size), bins, (empty, least), out, step);
+/// If `step` is less than the numbers of a pooled RoI, or `out` is not as many steps long.
+pub fn pool_cells<T: Comparable>(map: &Levels<'_, T>, rois: &RoiBins, out: &mut [T], step: usize) {
+    let features = map.channels() * rois.pool_size * rois.pool_size;
+    assert_eq!(out.len(), rois.len() * step, "{} pooled RoIs", rois.len());
+    team::for_each_chunk(out, step, |roi, out| map.largest(rois.of(roi), &mut out[..features]));
 }
 
 /// [`roi_pool`] that keeps its working memory from picture to picture.
@@ -94,44 +116,17 @@ pub struct RoiPooler {
     /// Pooled RoIs as row, column, channel.
     cells: Vec<f32>,
     rectangles: Rectangles<f32>,
+    bins: RoiBins,
 }
 
 impl Default for RoiPooler {
     fn default() -> Self {
-        Self::new(Kernels::best())
+        let (turned, cells, rectangles, bins) = Default::default();
+        Self { kernels: Kernels::best(), turned, cells, rectangles, bins }
     }
 }
 
 impl RoiPooler {
-    /// A pooler on certain kernels.
-    pub fn new(kernels: Kernels) -> Self {
-        Self { kernels, turned: Vec::new(), cells: Vec::new(), rectangles: Rectangles::default() }
-    }
-
-    /// [`pool_cells`] of a map with channels outermost; RoIs follow each other without gaps.
-    ///
-    /// # Panics
-    ///
-    /// If the map's length is not `channels·rows·cols`.
-    pub fn pool_cells(
-        &mut self,
-        map: MapView<'_>,
-        rois: &[BBox],
-        spatial_scale: f32,
-        pool_size: usize,
-        out: &mut Vec<f32>,
-    ) {
-        let per_roi = map.channels * pool_size * pool_size;
-        if !prepare(map, rois.len() * per_roi, out) {
-            return;
-        }
-        let kernels = self.kernels;
-        let mut rectangles = std::mem::take(&mut self.rectangles);
-        let map = self.turn(map);
-        pool_cells(kernels, &mut rectangles, map, rois, spatial_scale, pool_size, (0.0, -f32::MAX), out, per_roi);
-        self.rectangles = rectangles;
-    }
-
     /// [`roi_pool`] without argmax.
     ///
     /// # Panics
@@ -139,13 +134,17 @@ impl RoiPooler {
     /// If the map's length is not `channels·rows·cols`.
     pub fn pool(&mut self, map: MapView<'_>, rois: &[BBox], spatial_scale: f32, pool_size: usize, out: &mut Vec<f32>) {
         let per_roi = map.channels * pool_size * pool_size;
-        let mut cells = std::mem::take(&mut self.cells);
-        self.pool_cells(map, rois, spatial_scale, pool_size, &mut cells);
-        out.resize(cells.len(), 0.0);
+        if !prepare(map, rois.len() * per_roi, out) {
+            return;
+        }
+        let Self { kernels, turned, cells, rectangles, bins } = self;
+        let turned = turn(map, turned);
+        bins.set(rois, spatial_scale, pool_size, map.rows, map.cols);
+        cells.resize(out.len(), 0.0);
+        pool_cells(&rectangles.prepare(*kernels, turned, 0.0), bins, cells, per_roi);
         team::for_each_chunk(out, per_roi, |roi, out| {
             turn_back(&cells[roi * per_roi..][..per_roi], map.channels, out);
         });
-        self.cells = cells;
     }
 
     /// [`roi_pool`] with argmax.
@@ -168,7 +167,7 @@ impl RoiPooler {
         if !prepare(map, rois.len() * per_roi, out) {
             return;
         }
-        let turned = self.turn(map).data;
+        let turned = turn(map, &mut self.turned).data;
         let mut tiles: Vec<(Vec<f32>, Vec<i32>)> = vec![(vec![0.0; per_roi], vec![-1; per_roi]); rois.len()];
         team::for_each_chunk(&mut tiles, 1, |roi, tile| {
             let (tile, positions) = &mut tile[0];
@@ -188,14 +187,14 @@ impl RoiPooler {
             turn_back(positions, channels, argmax);
         }
     }
+}
 
-    /// The map as row, column, channel.
-    fn turn(&mut self, map: MapView<'_>) -> CellMap<'_, f32> {
-        let MapView { data, channels, rows, cols } = map;
-        self.turned.resize(data.len(), 0.0);
-        to_channels_last(data, channels, &mut self.turned);
-        CellMap { data: &self.turned, rows, cols, channels }
-    }
+/// The map as row, column, channel.
+fn turn<'a>(map: MapView<'_>, turned: &'a mut Vec<f32>) -> CellMap<'a, f32> {
+    let MapView { data, channels, rows, cols } = map;
+    turned.resize(data.len(), 0.0);
+    to_channels_last(data, channels, turned);
+    CellMap { data: turned, rows, cols, channels }
 }
 
 /// Raises each value to the other if that is larger, and notes `at` where.
@@ -261,9 +260,19 @@ impl Grid {
         Self { x, y, bin_width: width as f32 / pool, bin_height: height as f32 / pool, rows, cols }
     }
 
-    /// Rows and columns of bin (p, q), clipped to the map; either may be empty.
+    /// Rows of the bins of row p, clipped to the map; maybe none.
+    fn rows_of(&self, p: usize) -> Range<usize> {
+        span(p, self.bin_height, self.y, self.rows)
+    }
+
+    /// Columns of the bins of column q, clipped to the map; maybe none.
+    fn cols_of(&self, q: usize) -> Range<usize> {
+        span(q, self.bin_width, self.x, self.cols)
+    }
+
+    /// Rows and columns of bin (p, q).
     fn bin(&self, p: usize, q: usize) -> Window {
-        (span(p, self.bin_height, self.y, self.rows), span(q, self.bin_width, self.x, self.cols))
+        (self.rows_of(p), self.cols_of(q))
     }
 }
 

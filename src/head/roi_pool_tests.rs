@@ -52,8 +52,10 @@ proptest! {
         roi_pool(map, &rois, 1.0 / 16.0, pool, &mut out, Some(&mut argmax));
         let want = plain(map, &rois, 1.0 / 16.0, pool);
         prop_assert_eq!((&alone, &out, &argmax), (&want.0, &want.0, &want.1));
-        let mut cells = vec![9.0; 5];
-        RoiPooler::default().pool_cells(map, &rois, 1.0 / 16.0, pool, &mut cells);
+        let (mut memory, mut turned, mut bins) = <(Rectangles<f32>, Vec<f32>, RoiBins)>::default();
+        bins.set(&rois, 1.0 / 16.0, pool, rows, cols);
+        let mut cells = vec![9.0; want.0.len()];
+        pool_cells(&memory.prepare(Kernels::best(), turn(map, &mut turned), 0.0), &bins, &mut cells, channels * pool * pool);
         for (i, value) in cells.iter().enumerate() {
             let (roi, bin, channel) = (i / (channels * pool * pool), i / channels % (pool * pool), i % channels);
             prop_assert_eq!(*value, want.0[(roi * channels + channel) * pool * pool + bin]);

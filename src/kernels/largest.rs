@@ -7,6 +7,7 @@
 
 use std::ops::Range;
 
+use super::buffer::{Buffer, Plain};
 use super::choice::Kernels;
 use super::simd::{Simd, Work};
 use super::team;
@@ -95,67 +96,87 @@ pub struct CellMap<'a, T> {
     pub channels: usize,
 }
 
-/// A rectangle of cells.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Cells {
-    /// Rows of the map.
-    pub rows: Range<usize>,
-    /// Columns of the map.
-    pub cols: Range<usize>,
+/// Rectangles of cells in rows and columns: each of the one with each of the other, row by row. Any may be empty.
+#[derive(Debug, Clone, Copy)]
+pub struct Bins<'a> {
+    /// Rows of the map that the rectangles of a row cover.
+    pub rows: &'a [Range<usize>],
+    /// Columns of the map that the rectangles of a column cover.
+    pub cols: &'a [Range<usize>],
 }
 
-/// Largest numbers of rectangles of cells, with memory that is kept.
+/// A number of which the largest is looked for.
+pub trait Comparable: Plain + PartialOrd {
+    /// No larger than any other.
+    const LEAST: Self;
+}
+
+impl Comparable for u8 {
+    const LEAST: Self = 0;
+}
+
+impl Comparable for f32 {
+    const LEAST: Self = -f32::MAX;
+}
+
+/// Memory for the largest numbers of rectangles of cells, kept from map to map.
 ///
 /// For each place of the map the largest of the 2×2 and of the 4×4 cells that begin there are found first. A rectangle of
 /// 7×11 cells is then covered by six of 4×4, which may overlap: six pixels are read instead of 77.
 #[derive(Debug, Clone, Default)]
 pub struct Rectangles<T> {
-    two: Vec<T>,
-    four: Vec<T>,
+    two: Buffer<T>,
+    four: Buffer<T>,
 }
 
-impl<T: Copy + PartialOrd + Send + Sync> Rectangles<T> {
-    /// For each of `of` objects the largest numbers of `each` rectangles of cells, one rectangle after the other; the objects'
-    /// results begin `step` numbers apart. `cells(object, rectangle)` may be empty: then the result is `empty`. Otherwise it
-    /// is no less than `least`. On the current team.
+impl<T: Comparable> Rectangles<T> {
+    /// Makes a map ready to be asked for its rectangles, on the current team. Of one without cells `empty` is the largest.
     ///
     /// # Panics
     ///
-    /// If the map's length is not what its sides say, a rectangle reaches beyond it, or `out` is too short.
-    #[allow(clippy::too_many_arguments, reason = "two special values and two sizes")]
-    pub fn max(
-        &mut self,
-        kernels: Kernels,
-        map: CellMap<'_, T>,
-        (of, each): (usize, usize),
-        cells: impl Fn(usize, usize) -> Cells + Sync,
-        (empty, least): (T, T),
-        out: &mut [T],
-        step: usize,
-    ) {
+    /// If the map's length is not what its sides say.
+    pub fn prepare<'a>(&'a mut self, kernels: Kernels, map: CellMap<'a, T>, empty: T) -> Levels<'a, T> {
         let CellMap { data, rows, cols, channels } = map;
         assert_eq!(data.len(), rows * cols * channels, "a map of {rows}×{cols}×{channels}");
-        let len = each * channels;
-        assert!(len <= step && (of == 0 || out.len() >= (of - 1) * step + len), "{of} results");
-        if of == 0 || len == 0 {
-            return;
-        }
-        self.two.resize(data.len(), least);
-        self.four.resize(data.len(), least);
+        self.two.resize(data.len());
+        self.four.resize(data.len());
         let line = cols * channels;
-        let Self { two, four } = self;
         let double = |from: &[T], to: &mut [T], below: usize| {
             team::for_each_chunk(to, line, |row, out| {
-                kernels.run(Doubled { from, row, line, apart: below * channels, below, least, out });
+                kernels.run(Doubled { from, row, line, apart: below * channels, below, out });
             });
         };
-        double(data, two, 1);
-        double(two, four, 2);
-        let levels = [data, &two[..], &four[..]];
-        team::for_each_chunk(&mut out[..(of - 1) * step + len], step, |object, out| {
-            let out = &mut out[..len];
-            kernels.run(Object { levels, cols, channels, object, cells: &cells, empty, least, out });
-        });
+        double(data, &mut self.two, 1);
+        double(&self.two, &mut self.four, 2);
+        Levels { kernels, levels: [data, &self.two, &self.four], cols, channels, empty }
+    }
+}
+
+/// A map whose rectangles can be asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Levels<'a, T> {
+    kernels: Kernels,
+    /// The map, and the largest of 2×2 and of 4×4 cells.
+    levels: [&'a [T]; 3],
+    cols: usize,
+    channels: usize,
+    empty: T,
+}
+
+impl<T: Comparable> Levels<'_, T> {
+    /// Numbers of a cell.
+    pub fn channels(&self) -> usize {
+        self.channels
+    }
+
+    /// Fills `out` with the largest numbers of some rectangles, channel by channel, one rectangle after the other.
+    ///
+    /// # Panics
+    ///
+    /// If a rectangle reaches beyond the map.
+    #[inline]
+    pub fn largest(&self, bins: Bins<'_>, out: &mut [T]) {
+        self.kernels.run(Asked { map: self, bins, out });
     }
 }
 
@@ -167,57 +188,52 @@ struct Doubled<'a, T> {
     /// Numbers to the right, rows below.
     apart: usize,
     below: usize,
-    least: T,
     out: &'a mut [T],
 }
 
-impl<T: Copy + PartialOrd> Work for Doubled<'_, T> {
+impl<T: Comparable> Work for Doubled<'_, T> {
     type Out = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
-        let Self { from, row, line, apart, below, least, out } = self;
+        let Self { from, row, line, apart, below, out } = self;
         let Some(len) = line.checked_sub(apart).filter(|_| (row + below) * line < from.len()) else { return };
         let (upper, lower) = (&from[row * line..][..line], &from[(row + below) * line..][..line]);
         let pixels = upper[..len].iter().zip(&upper[apart..]).zip(lower[..len].iter().zip(&lower[apart..]));
         for (out, ((a, b), (c, d))) in out.iter_mut().zip(pixels) {
             // Not from `a`, which might be no number.
-            *out = larger(larger(larger(larger(least, *a), *b), *c), *d);
+            *out = larger(larger(larger(larger(T::LEAST, *a), *b), *c), *d);
         }
     }
 }
 
-struct Object<'a, T, F> {
-    /// The map, and the largest of 2×2 and of 4×4 cells.
-    levels: [&'a [T]; 3],
-    cols: usize,
-    channels: usize,
-    object: usize,
-    cells: &'a F,
-    empty: T,
-    least: T,
+/// What [`Levels::largest`] does.
+struct Asked<'a, T> {
+    map: &'a Levels<'a, T>,
+    bins: Bins<'a>,
     out: &'a mut [T],
 }
 
-impl<T: Copy + PartialOrd, F: Fn(usize, usize) -> Cells> Work for Object<'_, T, F> {
+impl<T: Comparable> Work for Asked<'_, T> {
     type Out = ();
 
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
-        let channels = self.channels;
-        for (i, out) in self.out.chunks_exact_mut(channels.max(1)).enumerate() {
-            let Cells { rows, cols } = (self.cells)(self.object, i);
+        let Self { map: &Levels { levels, cols: width, channels, empty, .. }, bins, out } = self;
+        let mut bins = bins.rows.iter().flat_map(|rows| bins.cols.iter().map(move |cols| (rows, cols)));
+        for out in out.chunks_exact_mut(channels.max(1)) {
+            let Some((rows, cols)) = bins.next() else { return };
             if rows.is_empty() || cols.is_empty() {
-                out.fill(self.empty);
+                out.fill(empty);
                 continue;
             }
-            out.fill(self.least);
+            out.fill(T::LEAST);
             let level = match rows.len().min(cols.len()) {
                 1 => 0,
                 2 | 3 => 1,
                 _ => 2,
             };
-            let (map, side) = (self.levels[level], 1 << level);
+            let (map, side) = (levels[level], 1 << level);
             let mut near: [&[T]; NEAR] = [&[]; NEAR];
             let mut count = 0;
             for row in rows.clone().step_by(side) {
@@ -228,7 +244,7 @@ impl<T: Copy + PartialOrd, F: Fn(usize, usize) -> Cells> Work for Object<'_, T, 
                         raise(out, &near);
                         count = 0;
                     }
-                    near[count] = &map[(row * self.cols + col) * channels..][..channels];
+                    near[count] = &map[(row * width + col) * channels..][..channels];
                     count += 1;
                 }
             }
@@ -242,8 +258,13 @@ mod tests {
     use super::*;
 
     /// The definition.
-    fn plain<T: Copy + PartialOrd>(map: CellMap<'_, T>, cells: &Cells, c: usize, (empty, least): (T, T)) -> T {
-        let places = cells.rows.clone().flat_map(|r| cells.cols.clone().map(move |q| r * map.cols + q));
+    fn plain<T: Copy + PartialOrd>(
+        map: CellMap<'_, T>,
+        cells: [&Range<usize>; 2],
+        c: usize,
+        (empty, least): (T, T),
+    ) -> T {
+        let places = cells[0].clone().flat_map(|r| cells[1].clone().map(move |q| r * map.cols + q));
         let value = |most: Option<T>, at: usize| {
             let (most, x) = (most.unwrap_or(least), map.data[at * map.channels + c]);
             Some(if x > most { x } else { most })
@@ -257,33 +278,28 @@ mod tests {
             let bytes: Vec<u8> = (0..rows * cols * channels).map(|i| (i * 7919 % 251) as u8).collect();
             let mut reals: Vec<f32> = bytes.iter().map(|b| f32::from(*b) - 300.0).collect();
             reals[0] = f32::NAN;
-            let rectangle = |object: usize, i: usize| {
-                let side = |seed: usize, len: usize| (seed % (len + 1))..((seed % (len + 1)) + seed / 3 % 12).min(len);
-                Cells { rows: side(object * 5 + i, rows), cols: side(object + i * 3, cols) }
-            };
-            let (of, each) = (7, 4);
-            let step = each * channels + 3;
+            let span = |seed: usize, len: usize| (seed % (len + 1))..((seed % (len + 1)) + seed / 3 % 12).min(len);
+            let spans = |step: usize, len: usize| (0..9).map(|i| span(i * step + 2, len)).collect::<Vec<_>>();
+            let (down, across) = (spans(5, rows), spans(7, cols));
+            let bins = Bins { rows: &down, cols: &across[..5] };
             for kernels in Kernels::available() {
                 macro_rules! check {
-                    ($data:expr, $special:expr, $fill:expr) => {
+                    ($data:expr, $empty:expr, $least:expr) => {
                         let map = CellMap { data: &$data, rows, cols, channels };
-                        let mut out = vec![$fill; of * step];
                         let mut rectangles = Rectangles::default();
                         for _ in 0..2 {
-                            rectangles.max(kernels, map, (of, each), rectangle, $special, &mut out, step);
-                        }
-                        for (i, got) in out.iter().enumerate() {
-                            let (object, i) = (i / step, i % step);
-                            let want = match i < each * channels {
-                                true => plain(map, &rectangle(object, i / channels), i % channels, $special),
-                                false => $fill,
-                            };
-                            assert_eq!(*got, want, "{} {rows}×{cols}×{channels} {object} {i}", kernels.name());
+                            let mut out = vec![Default::default(); 9 * 5 * channels];
+                            rectangles.prepare(kernels, map, $empty).largest(bins, &mut out);
+                            for (i, got) in out.iter().enumerate() {
+                                let (bin, c) = (i / channels, i % channels);
+                                let want = plain(map, [&down[bin / 5], &across[bin % 5]], c, ($empty, $least));
+                                assert_eq!(*got, want, "{} {rows}×{cols}×{channels} {bin} {c}", kernels.name());
+                            }
                         }
                     };
                 }
-                check!(bytes, (9u8, 0u8), 77);
-                check!(reals, (0.0f32, -f32::MAX), 77.0);
+                check!(bytes, 9u8, 0u8);
+                check!(reals, 0.0f32, -f32::MAX);
             }
         }
     }

@@ -48,7 +48,7 @@ pub use buffer::Buffer;
 pub use choice::Kernels;
 pub use conv::{Conv, ConvShape, Scratch};
 pub use dense::{Batch, Dense, DenseScratch, Inputs};
-pub use largest::{CellMap, Cells, Rectangles};
+pub use largest::{Bins, CellMap, Comparable, Levels, Rectangles};
 pub use layout::{to_channel_major, to_channels_last};
 pub use lrn::{LrnParams, LrnWindow, lrn};
 pub use peak::{peak_flops, peak_ops};

@@ -86,11 +86,9 @@ impl QuantTrunk {
         let pixels = self.pixels(blob);
         let scale = self.conv5.scale;
         let QuantMaps { rows, cols, channels, conv5, rpn } = self.run_pixels(&pixels)?;
-        let real: Vec<f32> = conv5.iter().map(|q| f32::from(*q) * scale).collect();
-        let mut planes = vec![0.0; real.len()];
-        to_channel_major(&real, channels, &mut planes);
+        let conv5 = conv5.iter().map(|q| f32::from(*q) * scale).collect();
         let rpn = rpn.map(|(scores, deltas)| (scores.to_vec(), deltas.to_vec()));
-        Ok(Maps { rows, cols, channels, conv5: planes, rpn })
+        Ok(Maps { rows, cols, channels, conv5, rpn })
     }
 
     /// Runs the trunk on the pixels of a picture, on the current team.

@@ -65,6 +65,20 @@ pub fn layer_before<L: Layer>(model: &TypedModel, outlet: OutletId) -> Option<(&
     Some((node, &node.op_as::<LayerOp<L>>()?.0))
 }
 
+/// Gives out one of the outputs channels-last.
+pub fn give_channels_last(model: &mut TypedModel, output: usize) -> TractResult<()> {
+    let mut outputs = model.output_outlets()?.to_vec();
+    let last = model.node(outputs[output].node);
+    outputs[output] = match last.op_as::<LayerOp<Layout>>() {
+        Some(LayerOp(Layout::ChannelMajor)) => last.inputs[0],
+        _ => {
+            let name = format!("{}.last", last.name);
+            model.wire_node(name, LayerOp(Layout::ChannelsLast), &[outputs[output]])?[0]
+        }
+    };
+    model.select_output_outlets(&outputs)
+}
+
 /// Takes away each change of layout that undoes the one before.
 pub fn rewrite(model: &mut TypedModel) -> TractResult<()> {
     Rewriter::<()>::default()

@@ -20,7 +20,7 @@ use std::sync::Mutex;
 use tract_onnx::prelude::*;
 
 use crate::frame::Blob;
-use crate::kernels::{Bf16, Kernels, Team};
+use crate::kernels::{Bf16, Kernels, Team, to_channel_major};
 use crate::model::onnx::TRUNK_OUTPUTS;
 use crate::model::{Bundle, TRUNK_FILE};
 pub use int8::{QuantMaps, QuantTrunk};
@@ -78,7 +78,7 @@ pub enum TrunkError {
     },
 }
 
-/// What the trunk makes of a picture. All maps are channel-major: channel, row, column.
+/// What the trunk makes of a picture.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Maps {
     /// Rows of the maps.
@@ -87,9 +87,10 @@ pub struct Maps {
     pub cols: usize,
     /// Channels of `conv5`.
     pub channels: usize,
-    /// The last convolution's map, after its ReLU.
+    /// The last convolution's map, after its ReLU: row, column, channel, as RoI pooling reads it.
     pub conv5: Vec<f32>,
-    /// Raw RPN scores (A background channels, then A object channels) and deltas (4 per anchor), if there is an RPN.
+    /// Raw RPN scores (A background channels, then A object channels) and deltas (4 per anchor), if there is an RPN: channel,
+    /// row, column.
     pub rpn: Option<(Vec<f32>, Vec<f32>)>,
 }
 
@@ -239,6 +240,7 @@ fn read(onnx: &[u8], kernels: Option<Kernels>, bf16: Option<Bf16>) -> TractResul
         pool::rewrite(&mut model, kernels)?;
     }
     layout::rewrite(&mut model)?;
+    layout::give_channels_last(&mut model, 0)?;
     conv::join_pooling(&mut model)?;
     Ok(model)
 }
@@ -254,6 +256,13 @@ pub(crate) fn pad(data: &[f32], height: usize, width: usize, rows: usize, cols: 
 }
 
 impl Maps {
+    /// [`conv5`](Self::conv5) as files and other engines have it: channel, row, column.
+    pub fn conv5_planes(&self) -> Vec<f32> {
+        let mut planes = vec![0.0; self.conv5.len()];
+        to_channel_major(&self.conv5, self.channels, &mut planes);
+        planes
+    }
+
     /// Copies the outputs out of the engine.
     fn read(&mut self, outputs: &[TValue]) -> TractResult<()> {
         let copy = |i: usize, to: &mut Vec<f32>| -> TractResult<()> {
@@ -262,7 +271,7 @@ impl Maps {
             Ok(())
         };
         let shape = outputs[0].shape();
-        (self.channels, self.rows, self.cols) = (shape[1], shape[2], shape[3]);
+        (self.rows, self.cols, self.channels) = (shape[1], shape[2], shape[3]);
         copy(0, &mut self.conv5)?;
         if outputs.len() < TRUNK_OUTPUTS.len() {
             self.rpn = None;
