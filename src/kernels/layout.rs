@@ -1,6 +1,6 @@
 //! From channel-major maps (a plane per channel) to channels-last ones (the channels of a pixel together), and back.
 //!
-//! Channels-last is what the convolutions read; channel-major is what files, the engine and RoI pooling have. Copies, exact.
+//! Channels-last is what the convolutions read; channel-major is what files and the engine have. Copies, exact.
 
 use super::team;
 
