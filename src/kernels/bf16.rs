@@ -19,9 +19,10 @@ mod avx512;
 mod neon;
 mod portable;
 
+use super::fetch::Ahead;
 use super::simd::portable::Portable;
 use super::simd::{Simd, Work};
-use super::tile::{Dot, Finish, Left, Panel, Target, rows_of};
+use super::tile::{Dot, Finish, Left, Panel, Runs, Target, rows_of};
 
 /// The nearest bf16, as its bits.
 #[inline(always)]
@@ -102,6 +103,21 @@ pub trait Pairs: Copy + Send + Sync + 'static {
         x: Self::Pair,
         w: Self::Pair,
     ) -> <Self::Simd as Simd>::F32;
+
+    /// [`Dot::runs_of_tile`].
+    ///
+    /// # Safety
+    ///
+    /// As for that.
+    #[inline(always)]
+    unsafe fn runs_of_tile<const ROWS: usize>(
+        self,
+        _runs: Runs<u16, u16>,
+        _ahead: &mut Ahead,
+        _sums: &mut [[<Self::Simd as Simd>::F32; 2]; ROWS],
+    ) -> bool {
+        false
+    }
 
     /// [`Dot::rows`].
     ///
@@ -239,6 +255,17 @@ impl<P: Pairs> Dot for InPairs<P> {
     #[inline(always)]
     fn add<const AT: usize>(self, sum: Self::Sum, x: P::Pair, w: P::Pair) -> Self::Sum {
         self.0.add_products::<AT>(sum, x, w)
+    }
+
+    #[inline(always)]
+    unsafe fn runs_of_tile<const ROWS: usize>(
+        self,
+        runs: Runs<u16, u16>,
+        ahead: &mut Ahead,
+        sums: &mut [[Self::Sum; 2]; ROWS],
+    ) -> bool {
+        // SAFETY: readable, says the caller.
+        unsafe { self.0.runs_of_tile(runs, ahead, sums) }
     }
 
     #[inline(always)]

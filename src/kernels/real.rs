@@ -173,6 +173,11 @@ impl<D: Real> Finish<D> for Plainly<'_> {
     type Out = f32;
 
     #[inline(always)]
+    fn adds(self) -> bool {
+        self.accumulate
+    }
+
+    #[inline(always)]
     fn put(self, dot: D, sums: [D::Sum; 2], out: &mut [f32]) {
         self.store(dot.simd(), sums, out);
     }

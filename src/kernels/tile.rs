@@ -21,13 +21,13 @@
 //! 2. Row counts that are not a multiple are split evenly (64 into 13, 13, 13, 13, 12, not 14·4 + 8), and each count has
 //!    code of its own: nearly nothing is computed in vain.
 //! 3. Large weights come from memory. Those of the next panel are asked for while this one's rows are computed
-//!    ([`Panel::then`]), so that its first rows need not wait for them.
-//! 4. On AVX2 whole tiles of f32 and of words have loops in assembly (`tile/avx2.rs`).
+//!    ([`Panel::then`], [`Ahead`]), so that its first rows need not wait for them; so are sums of before that are added to.
+//! 4. On AVX2 whole tiles of f32 and of words have loops in assembly (`tile/loops.rs`).
 #![allow(unsafe_code)]
 
-#[cfg(target_arch = "x86_64")]
-pub mod avx2;
 mod finish;
+#[cfg(target_arch = "x86_64")]
+pub mod loops;
 mod panels;
 mod steps;
 
@@ -36,7 +36,7 @@ pub use panels::{Panel, Panels, SECOND_LEVEL};
 use steps::{Apart, half_step, steps};
 
 use super::buffer::Plain;
-use super::fetch::fetch;
+use super::fetch::Ahead;
 use super::simd::Simd;
 
 /// Products of some kind of numbers, summed in vectors. Like [`Simd`], a value proves that the processor can.
@@ -95,18 +95,16 @@ pub trait Dot: Copy {
     /// `sum` and the products with the inputs of a step, of those that `x` has.
     fn add<const AT: usize>(self, sum: Self::Sum, x: Self::X, w: Self::W) -> Self::Sum;
 
-    /// All steps of a run of a whole tile, `step` numbers from row to row, by a loop of the instructions' own, if they have one.
+    /// All runs of a whole tile by a loop of the instructions' own, if they have one.
     ///
     /// # Safety
     ///
-    /// So many numbers must be readable, of weights for both vectors.
+    /// What the runs read must be readable.
     #[inline(always)]
-    unsafe fn run_of_tile<const ROWS: usize>(
+    unsafe fn runs_of_tile<const ROWS: usize>(
         self,
-        _x: *const Self::Input,
-        _step: usize,
-        _w: *const Self::Weight,
-        _steps: usize,
+        _runs: Runs<Self::Input, Self::Weight>,
+        _ahead: &mut Ahead,
         _sums: &mut [[Self::Sum; 2]; ROWS],
     ) -> bool {
         false
@@ -175,16 +173,37 @@ impl<S: Simd> Dot for F32<S> {
     }
 
     #[inline(always)]
-    unsafe fn run_of_tile<const ROWS: usize>(
+    unsafe fn runs_of_tile<const ROWS: usize>(
         self,
-        x: *const f32,
-        step: usize,
-        w: *const f32,
-        steps: usize,
+        runs: Runs<f32, f32>,
+        ahead: &mut Ahead,
         sums: &mut [[S::F32; 2]; ROWS],
     ) -> bool {
         // SAFETY: readable, says the caller.
-        unsafe { self.0.run_of_tile(x, step, w, steps, sums) }
+        unsafe { self.0.runs_of_tile(runs, ahead, sums) }
+    }
+}
+
+/// What the runs of a whole tile read.
+#[derive(Debug, Clone, Copy)]
+pub struct Runs<'a, X, W> {
+    /// What the runs' places are counted from in the first row.
+    pub x: *const X,
+    /// Numbers from a row to the next.
+    pub step: usize,
+    /// Where each begins.
+    pub runs: &'a [usize],
+    /// As many reads of each row ([`Dot::AHEAD`] steps) in each of them.
+    pub steps: usize,
+    /// As many weights, for both vectors.
+    pub w: *const W,
+}
+
+impl<X, W> Runs<'_, X, W> {
+    /// Whether there is anything to read.
+    #[inline(always)]
+    pub fn any(&self) -> bool {
+        self.steps > 0 && !self.runs.is_empty()
     }
 }
 
@@ -250,17 +269,21 @@ pub unsafe fn rows_of<D: Dot, F: Finish<D>>(
     }
     check::<D>(parts, count, panel);
     let tiles = count.div_ceil(D::ROWS);
+    let steps: usize = parts.iter().map(|left| left.runs.len() * (left.run / (D::STEP * D::AHEAD))).sum();
+    let mut ahead = Ahead::new(panel.next, if Ahead::EACH_STEP { tiles * steps } else { tiles });
     let mut done = 0;
     for t in 0..tiles {
         let next = count * (t + 1) / tiles;
-        fetch(panel.next, t, tiles);
+        if !Ahead::EACH_STEP {
+            ahead.lines();
+        }
         macro_rules! tile_of {
             ($($rows:literal)*) => {
                 match next - done {
                     // The comparison is constant: tiles that do not fit into the registers are not even compiled.
                     $($rows if $rows <= D::ROWS => {
                         // SAFETY: checked above; as the caller says.
-                        unsafe { tile::<D, F, $rows>(dot, parts, done, panel, finish, target) }
+                        unsafe { tile::<D, F, $rows>(dot, parts, done, panel, &mut ahead, finish, target) }
                     })*
                     other => unreachable!("a tile of {other} rows"),
                 }
@@ -282,9 +305,16 @@ unsafe fn tile<D: Dot, F: Finish<D>, const ROWS: usize>(
     parts: &[Left<D::Input>],
     skip: usize,
     panel: Panel<D::Weight>,
+    ahead: &mut Ahead,
     finish: F,
     target: Target<F::Out>,
 ) {
+    if finish.adds() {
+        // A cache line each, on most processors, which are there when the sums are.
+        for r in 0..ROWS {
+            target.ask(skip + r, D::LANES);
+        }
+    }
     let mut sums = [finish.start(dot); ROWS];
     let mut w = panel.data.as_ptr();
     let main = parts.iter().map(|left| left.runs.len() * left.run).sum::<usize>() * 2 * D::LANES;
@@ -292,26 +322,31 @@ unsafe fn tile<D: Dot, F: Finish<D>, const ROWS: usize>(
     let mut again = unsafe { w.add(main) };
     for left in parts {
         let apart = Apart::new(left.step, ROWS);
-        for &run in left.runs {
-            // SAFETY: the run of the last row ends inside of `left.data`, says the caller.
-            let mut x = unsafe { left.data.as_ptr().add(left.first + skip * left.step + run) };
-            let (whole, rest) = (left.run / D::STEP / D::AHEAD, left.run / D::STEP % D::AHEAD);
-            // SAFETY: the loops make Σ runs × run / STEP steps, and the panel has as many of two vectors of weights; the rows
-            // at this place of their runs lie inside of `left.data`. Both end at most one past what they read.
-            unsafe {
-                if dot.run_of_tile(x, left.step, w, whole, &mut sums) {
-                    w = w.add(whole * 2 * D::LANES * D::STEP);
-                    continue;
-                }
-                for _ in 0..whole {
-                    steps::<D, ROWS, true>(dot, x, apart, w, &mut sums);
-                    w = w.add(D::AHEAD * 2 * D::LANES * D::STEP);
-                    x = x.add(D::AHEAD * D::STEP);
-                }
-                for _ in 0..rest {
-                    steps::<D, ROWS, false>(dot, x, apart, w, &mut sums);
-                    w = w.add(2 * D::LANES * D::STEP);
-                    x = x.add(D::STEP);
+        let (whole, rest) = (left.run / D::STEP / D::AHEAD, left.run / D::STEP % D::AHEAD);
+        // SAFETY: the first row of the tile begins inside of `left.data`, says the caller.
+        let x = unsafe { left.data.as_ptr().add(left.first + skip * left.step) };
+        let runs = Runs { x, step: left.step, runs: left.runs, steps: whole, w };
+        // SAFETY: the loops make Σ runs × run / STEP steps, and the panel has as many of two vectors of weights; the rows
+        // at the places of their runs lie inside of `left.data`. Both end at most one past what they read.
+        unsafe {
+            if rest == 0 && dot.runs_of_tile(runs, ahead, &mut sums) {
+                w = w.add(left.runs.len() * left.run * 2 * D::LANES);
+            } else {
+                for &run in left.runs {
+                    let mut x = x.add(run);
+                    for _ in 0..whole {
+                        if Ahead::EACH_STEP {
+                            ahead.line();
+                        }
+                        steps::<D, ROWS, true>(dot, x, apart, w, &mut sums);
+                        w = w.add(D::AHEAD * 2 * D::LANES * D::STEP);
+                        x = x.add(D::AHEAD * D::STEP);
+                    }
+                    for _ in 0..rest {
+                        steps::<D, ROWS, false>(dot, x, apart, w, &mut sums);
+                        w = w.add(2 * D::LANES * D::STEP);
+                        x = x.add(D::STEP);
+                    }
                 }
             }
         }

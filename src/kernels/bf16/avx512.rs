@@ -1,7 +1,9 @@
 //! AVX-512 with BF16: `vdpbf16ps`.
 
 use super::{PairWork, Pairs};
+use crate::kernels::fetch::Ahead;
 use crate::kernels::simd::avx512::Avx512;
+use crate::kernels::tile::{Runs, loops};
 use core::arch::x86_64::*;
 
 /// Proof that the processor has avx512bf16, too.
@@ -63,5 +65,16 @@ impl Pairs for Avx512Bf16 {
             let (x, w) = (std::mem::transmute::<__m512i, __m512bh>(x), std::mem::transmute::<__m512i, __m512bh>(w));
             _mm512_dpbf16_ps(sum, x, w)
         }
+    }
+
+    #[inline(always)]
+    unsafe fn runs_of_tile<const ROWS: usize>(
+        self,
+        runs: Runs<u16, u16>,
+        ahead: &mut Ahead,
+        sums: &mut [[__m512; 2]; ROWS],
+    ) -> bool {
+        // SAFETY: `self` proves the features; readable, says the caller.
+        unsafe { loops::bf16_by_16(runs, ahead, sums) }
     }
 }

@@ -2,7 +2,8 @@
 #![allow(unsafe_code)]
 
 use super::{Simd, Work, inverse_power_near};
-use crate::kernels::tile::avx2;
+use crate::kernels::fetch::Ahead;
+use crate::kernels::tile::{Runs, loops};
 use core::arch::x86_64::*;
 
 /// Proof that the processor has avx2 and fma.
@@ -122,15 +123,13 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    unsafe fn run_of_tile<const ROWS: usize>(
+    unsafe fn runs_of_tile<const ROWS: usize>(
         self,
-        x: *const f32,
-        step: usize,
-        w: *const f32,
-        steps: usize,
+        runs: Runs<f32, f32>,
+        ahead: &mut Ahead,
         sums: &mut [[__m256; 2]; ROWS],
     ) -> bool {
         // SAFETY: `self` proves the features; readable, says the caller.
-        unsafe { avx2::run_of_reals(x, step, w, steps, sums) }
+        unsafe { loops::reals_by_8(runs, ahead, sums) }
     }
 }

@@ -2,6 +2,8 @@
 #![allow(unsafe_code)]
 
 use super::{Simd, Work, inverse_power_near};
+use crate::kernels::fetch::Ahead;
+use crate::kernels::tile::{Runs, loops};
 use core::arch::x86_64::*;
 
 /// Proof that the processor has avx512f, avx512bw and avx512vl.
@@ -121,5 +123,16 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn mul_add_one<const AT: usize>(self, x: __m512, b: __m512, c: __m512) -> __m512 {
         self.mul_add(x, b, c)
+    }
+
+    #[inline(always)]
+    unsafe fn runs_of_tile<const ROWS: usize>(
+        self,
+        runs: Runs<f32, f32>,
+        ahead: &mut Ahead,
+        sums: &mut [[__m512; 2]; ROWS],
+    ) -> bool {
+        // SAFETY: `self` proves the features; readable, says the caller.
+        unsafe { loops::reals_by_16(runs, ahead, sums) }
     }
 }

@@ -17,6 +17,9 @@ pub mod avx512;
 pub mod neon;
 pub mod portable;
 
+use super::fetch::Ahead;
+use super::tile::Runs;
+
 /// An instruction set's vector of [`LANES`](Self::LANES) f32, and the tile it computes best.
 pub trait Simd: Copy + Send + Sync + 'static {
     /// The vector.
@@ -89,19 +92,16 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn mul_add(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32;
     /// `x[AT] · b + c`.
     fn mul_add_one<const AT: usize>(self, x: Self::Few, b: Self::F32, c: Self::F32) -> Self::F32;
-    /// All `steps` of a run of a whole tile, `step` numbers from row to row, by a loop of the instructions' own, if they have
-    /// one: each adds a number of every row, times two vectors at `w`, to the row's sums.
+    /// [`Dot::runs_of_tile`](super::tile::Dot::runs_of_tile) of f32.
     ///
     /// # Safety
     ///
-    /// So many numbers must be readable.
+    /// As for that.
     #[inline(always)]
-    unsafe fn run_of_tile<const ROWS: usize>(
+    unsafe fn runs_of_tile<const ROWS: usize>(
         self,
-        _x: *const f32,
-        _step: usize,
-        _w: *const f32,
-        _steps: usize,
+        _runs: Runs<f32, f32>,
+        _ahead: &mut Ahead,
         _sums: &mut [[Self::F32; 2]; ROWS],
     ) -> bool {
         false

@@ -27,6 +27,12 @@ impl<'a, T> Pieces<'a, T> {
         self.len
     }
 
+    /// Where a number lies, if there is one.
+    #[inline(always)]
+    pub fn address(&self, at: usize) -> *const T {
+        self.first.wrapping_add(at)
+    }
+
     /// Some of the numbers.
     ///
     /// # Safety

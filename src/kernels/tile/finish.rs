@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use super::Dot;
+use crate::kernels::fetch::ask;
 use crate::kernels::simd::{MOST_LANES, Simd};
 use crate::kernels::team::Pieces;
 
@@ -14,6 +15,12 @@ pub trait Finish<D: Dot>: Copy {
     #[inline(always)]
     fn start(self, dot: D) -> [D::Sum; 2] {
         [dot.zero(); 2]
+    }
+
+    /// Whether results are added to what there is, which is read then.
+    #[inline(always)]
+    fn adds(self) -> bool {
+        false
     }
 
     /// Turns two vectors of sums into results: as many as `out` has room for, at most both vectors.
@@ -38,6 +45,16 @@ impl<T> Clone for Target<'_, T> {
 }
 
 impl<T> Copy for Target<'_, T> {}
+
+impl<T> Target<'_, T> {
+    /// Asks for a row's numbers, as many as two vectors of so many `lanes`.
+    #[inline(always)]
+    pub fn ask(self, row: usize, lanes: usize) {
+        let at = self.at + row * self.step;
+        ask(self.pieces.address(at));
+        ask(self.pieces.address(at + lanes));
+    }
+}
 
 /// Finishes a row of `real` columns.
 ///

@@ -75,7 +75,8 @@ impl<T: Plain> Panels<T> {
     /// Panel `p`, which there is.
     pub fn panel(&self, p: usize) -> Panel<'_, T> {
         let first = p * self.width;
-        Panel { data: &self.data[self.start(p)..self.ends[p]], first, real: self.width.min(self.n - first), next: &[] }
+        let data = &self.data[self.start(p)..self.ends[p]];
+        Panel { data, first, real: self.width.min(self.n - first), next: &data[..0] }
     }
 
     fn start(&self, p: usize) -> usize {
@@ -118,13 +119,13 @@ pub struct Panel<'a, T = f32> {
     pub first: usize,
     /// Columns that are not filling.
     pub real: usize,
-    /// Numbers that will be needed after this panel's.
+    /// Numbers that will be needed after this panel's. If none, still a place in memory.
     pub(super) next: &'a [T],
 }
 
 impl<'a, T> Panel<'a, T> {
     /// This panel, during whose computation the numbers of the next one are fetched.
     pub fn then(self, next: Option<Panel<'a, T>>) -> Self {
-        Self { next: next.map_or(&[], |next| next.data), ..self }
+        Self { next: next.map_or(&self.data[..0], |next| next.data), ..self }
     }
 }

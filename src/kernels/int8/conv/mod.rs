@@ -116,7 +116,7 @@ impl QuantConv {
         assert_eq!((bias.len(), zeros.len()), (output, input), "biases and zero points of {shape:?}");
         assert_eq!(rescale.factors().len(), output, "factors of {shape:?}");
         let direct = Direct::new(dot, shape, weight, bias, zeros, rescale.clone());
-        let method = match dot.words().filter(|_| winograd::supports(&shape, weight)) {
+        let method = match dot.words().filter(|words| winograd::supports(*words, &shape, weight)) {
             Some(words) => Method::Winograd(Winograd::new(words, shape, weight, bias, zeros, rescale), direct),
             None => Method::Direct(direct),
         };

@@ -54,15 +54,17 @@ pub struct Winograd {
     rescale: Rescale,
 }
 
-/// Whether the method computes a convolution, gains, and is exact. Without padding it may be a fully connected layer.
-pub fn supports(shape: &ConvShape, weight: &[i8]) -> bool {
+/// Whether the method computes a convolution, gains with these instructions, and is exact. Without padding it may be a fully
+/// connected layer.
+pub fn supports(words: WordDot, shape: &ConvShape, weight: &[i8]) -> bool {
     let fits = |weight: &[i8]| {
         let sum = |positive: bool| -> i32 {
             weight.iter().filter(|w| (**w > 0) == positive).map(|w| i32::from(*w).abs() * 255).sum()
         };
         sum(true).max(sum(false)) < MOST
     };
-    tiles::supports(shape) && shape.pad > 0 && shape.window() < 1 << 16 && weight.chunks_exact(shape.window()).all(fits)
+    let gains = tiles::supports(shape) && shape.pad > 0 && shape.stride <= words.form().strides;
+    gains && shape.window() < 1 << 16 && weight.chunks_exact(shape.window()).all(fits)
 }
 
 impl Winograd {
@@ -119,7 +121,9 @@ impl Winograd {
     {
         let QuantScratch { words, products, .. } = scratch;
         let (weights, cols) = (&self.points[0], self.shape.out_len(cols));
-        let sizes = |count| Sizes::new::<i16, i32>(weights, PART.min(weights.n()), count);
+        // Whole panels, as they are read.
+        let outputs = PART.min(weights.count() * weights.width());
+        let sizes = |count| Sizes::new::<i16, i32>(weights, outputs, count);
         tiles.each_block(BLOCK, sizes, words, products, |block, sizes, inputs, products| {
             self.words.run(Block { winograd: self, tiles, sizes, block, x, inputs, products, out, cols });
         });

@@ -5,7 +5,8 @@
 //! `vpmaddwd` multiplies half as many, and a tile has 6×16.
 
 use super::{IntDot, IntSums, IntWork};
-use crate::kernels::tile::{Dot, avx2};
+use crate::kernels::fetch::Ahead;
+use crate::kernels::tile::{Dot, Runs, loops};
 use core::arch::x86_64::*;
 
 /// Proof that the processor has avx2. `PAIRS`: products are added in 16 bits.
@@ -79,16 +80,14 @@ impl<const PAIRS: bool> Dot for Avx2<PAIRS> {
     }
 
     #[inline(always)]
-    unsafe fn run_of_tile<const ROWS: usize>(
+    unsafe fn runs_of_tile<const ROWS: usize>(
         self,
-        x: *const u8,
-        step: usize,
-        w: *const i8,
-        steps: usize,
+        runs: Runs<u8, i8>,
+        ahead: &mut Ahead,
         sums: &mut [[__m256i; 2]; ROWS],
     ) -> bool {
         // SAFETY: `self` proves the feature; readable, says the caller.
-        !PAIRS && unsafe { avx2::run_of_words(x, step, w, steps, sums) }
+        !PAIRS && unsafe { loops::words_by_8(runs, ahead, sums) }
     }
 }
 

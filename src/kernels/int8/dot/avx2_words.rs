@@ -1,28 +1,47 @@
-//! AVX2: words by `vpmaddwd`, which adds two products. A tile of 6×16 takes 12 of 16 registers, its weights 2.
+//! AVX2: words by `vpmaddwd`, which adds two products, or, with AVX-VNNI, by `vpdpwssd`, which adds these to the sum, too. A tile of
+//! 6×16 takes 12 of 16 registers, its weights 2.
 
 use super::IntSums;
+use super::avx_vnni::AvxVnni;
 use super::avx2::Avx2;
 use super::words::{WordWork, Words};
-use crate::kernels::tile::{Dot, avx2};
+use crate::kernels::fetch::Ahead;
+use crate::kernels::tile::{Dot, Runs, loops};
 use core::arch::x86_64::*;
 
-/// Proof that the processor has avx2.
+/// Proof that the processor has avx2, and, with `VNNI`, avxvnni.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Avx2Words(pub(super) Avx2);
+pub struct Avx2Words<const VNNI: bool = false>(Avx2);
 
-impl Avx2Words {
-    /// Does the work with these instructions.
-    pub fn run(self, work: impl WordWork) {
-        #[target_feature(enable = "avx2")]
-        fn compiled_for_it(words: Avx2Words, work: impl WordWork) {
-            work.run(words);
-        }
-        // SAFETY: `self` exists, so its `Avx2` has found the feature.
-        unsafe { compiled_for_it(self, work) }
+impl From<Avx2> for Avx2Words {
+    fn from(dot: Avx2) -> Self {
+        Self(dot)
     }
 }
 
-impl Dot for Avx2Words {
+impl From<AvxVnni> for Avx2Words<true> {
+    fn from(dot: AvxVnni) -> Self {
+        Self(dot.avx2())
+    }
+}
+
+impl<const VNNI: bool> Avx2Words<VNNI> {
+    /// Does the work with these instructions.
+    pub fn run(self, work: impl WordWork) {
+        #[target_feature(enable = "avx2")]
+        fn compiled_for_avx2<const VNNI: bool>(words: Avx2Words<VNNI>, work: impl WordWork) {
+            work.run(words);
+        }
+        #[target_feature(enable = "avx2,avxvnni")]
+        fn compiled_for_vnni<const VNNI: bool>(words: Avx2Words<VNNI>, work: impl WordWork) {
+            work.run(words);
+        }
+        // SAFETY: `self` exists, so what it comes from has found the features.
+        unsafe { if VNNI { compiled_for_vnni(self, work) } else { compiled_for_avx2(self, work) } }
+    }
+}
+
+impl<const VNNI: bool> Dot for Avx2Words<VNNI> {
     type Input = i16;
     type Weight = i16;
     type X = __m256i;
@@ -51,25 +70,25 @@ impl Dot for Avx2Words {
 
     #[inline(always)]
     fn add<const AT: usize>(self, sum: __m256i, x: __m256i, w: __m256i) -> __m256i {
-        // SAFETY: `self` proves the feature.
-        unsafe { _mm256_add_epi32(sum, _mm256_madd_epi16(x, w)) }
+        // SAFETY: `self` proves the features.
+        unsafe {
+            if VNNI { _mm256_dpwssd_avx_epi32(sum, x, w) } else { _mm256_add_epi32(sum, _mm256_madd_epi16(x, w)) }
+        }
     }
 
     #[inline(always)]
-    unsafe fn run_of_tile<const ROWS: usize>(
+    unsafe fn runs_of_tile<const ROWS: usize>(
         self,
-        x: *const i16,
-        step: usize,
-        w: *const i16,
-        steps: usize,
+        runs: Runs<i16, i16>,
+        ahead: &mut Ahead,
         sums: &mut [[__m256i; 2]; ROWS],
     ) -> bool {
         // SAFETY: `self` proves the feature; readable, says the caller.
-        unsafe { avx2::run_of_words(x, step, w, steps, sums) }
+        unsafe { if VNNI { loops::words_by_8_vnni(runs, ahead, sums) } else { loops::words_by_8(runs, ahead, sums) } }
     }
 }
 
-impl IntSums for Avx2Words {
+impl<const VNNI: bool> IntSums for Avx2Words<VNNI> {
     type Real = __m256;
 
     #[inline(always)]
@@ -93,10 +112,11 @@ impl IntSums for Avx2Words {
     }
 }
 
-impl Words for Avx2Words {
+impl<const VNNI: bool> Words for Avx2Words<VNNI> {
     type Word = __m256i;
     const WORDS: usize = 16;
     const TILES: usize = 10;
+    const STRIDES: usize = if VNNI { 1 } else { 2 };
 
     #[inline(always)]
     fn widened(self, x: &[u8]) -> __m256i {

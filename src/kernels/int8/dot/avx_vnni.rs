@@ -16,6 +16,11 @@ impl AvxVnni {
         Avx2::new().filter(|_| is_x86_feature_detected!("avxvnni")).map(Self)
     }
 
+    /// The proof of avx2 alone.
+    pub(super) fn avx2(self) -> Avx2 {
+        self.0
+    }
+
     /// Does the work with these instructions.
     pub fn run(self, work: impl IntWork) {
         #[target_feature(enable = "avx2,avxvnni")]

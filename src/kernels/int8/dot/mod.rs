@@ -32,6 +32,8 @@ mod neon_words;
 mod portable;
 #[cfg(target_arch = "x86_64")]
 mod vnni;
+#[cfg(target_arch = "x86_64")]
+mod vnni_words;
 mod words;
 
 pub use words::{Sums, WordDot, WordForm, WordWork, Words};
@@ -308,6 +310,10 @@ impl Dot {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
             Set::Avx2(dot) => Some(WordDot::avx2(dot)),
+            #[cfg(target_arch = "x86_64")]
+            Set::AvxVnni(dot) => Some(WordDot::avx_vnni(dot)),
+            #[cfg(target_arch = "x86_64")]
+            Set::Vnni(dot) => Some(WordDot::vnni(dot)),
             #[cfg(target_arch = "aarch64")]
             Set::Neon(_) | Set::NeonWide(_) => Some(WordDot::neon()),
             _ => None,

@@ -1,7 +1,8 @@
 //! AVX-512 with VNNI: `vpdpbusd`. A tile of 14×32 takes 28 of 32 registers, its weights 2.
 
 use super::{IntDot, IntSums, IntWork};
-use crate::kernels::tile::Dot;
+use crate::kernels::fetch::Ahead;
+use crate::kernels::tile::{Dot, Runs, loops};
 use core::arch::x86_64::*;
 
 /// Proof that the processor has avx512f, avx512bw and avx512vnni.
@@ -60,6 +61,17 @@ impl Dot for Vnni {
     fn add<const AT: usize>(self, sum: __m512i, x: __m512i, w: __m512i) -> __m512i {
         // SAFETY: `self` proves the features.
         unsafe { _mm512_dpbusd_epi32(sum, x, w) }
+    }
+
+    #[inline(always)]
+    unsafe fn runs_of_tile<const ROWS: usize>(
+        self,
+        runs: Runs<u8, i8>,
+        ahead: &mut Ahead,
+        sums: &mut [[__m512i; 2]; ROWS],
+    ) -> bool {
+        // SAFETY: `self` proves the features; readable, says the caller.
+        unsafe { loops::bytes_by_16(runs, ahead, sums) }
     }
 }
 

@@ -6,6 +6,8 @@ use super::IntSums;
 use super::avx2_words::Avx2Words;
 #[cfg(target_arch = "aarch64")]
 use super::neon_words::NeonWords;
+#[cfg(target_arch = "x86_64")]
+use super::vnni_words::VnniWords;
 use crate::kernels::tile::Finish;
 
 /// An instruction set's products of 16-bit numbers. A value proves that the processor has the instructions.
@@ -16,6 +18,8 @@ pub trait Words: IntSums<Input = i16, Weight = i16> {
     const WORDS: usize;
     /// Tiles of a map from which on Winograd's method is faster than the direct one: its weights take eight times as many bytes.
     const TILES: usize;
+    /// Strides up to which it is faster: a kernel of stride 2 becomes four, with four transforms.
+    const STRIDES: usize = 2;
 
     /// As many bytes as a vector of words has lanes. `x` is as long.
     fn widened(self, x: &[u8]) -> Self::Word;
@@ -79,6 +83,8 @@ pub struct WordForm {
     pub step: usize,
     /// [`Words::TILES`].
     pub tiles: usize,
+    /// [`Words::STRIDES`].
+    pub strides: usize,
 }
 
 /// The instructions that words are multiplied with, on processors where that gains.
@@ -89,6 +95,10 @@ pub struct WordDot(Set);
 enum Set {
     #[cfg(target_arch = "x86_64")]
     Avx2(Avx2Words),
+    #[cfg(target_arch = "x86_64")]
+    AvxVnni(Avx2Words<true>),
+    #[cfg(target_arch = "x86_64")]
+    Vnni(VnniWords),
     #[cfg(target_arch = "aarch64")]
     Neon(NeonWords),
 }
@@ -97,7 +107,19 @@ impl WordDot {
     /// Those of AVX2.
     #[cfg(target_arch = "x86_64")]
     pub(super) fn avx2(dot: super::avx2::Avx2) -> Self {
-        Self(Set::Avx2(Avx2Words(dot)))
+        Self(Set::Avx2(dot.into()))
+    }
+
+    /// Those of AVX-VNNI.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn avx_vnni(dot: super::avx_vnni::AvxVnni) -> Self {
+        Self(Set::AvxVnni(dot.into()))
+    }
+
+    /// Those of AVX-512 with VNNI.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn vnni(dot: super::vnni::Vnni) -> Self {
+        Self(Set::Vnni(VnniWords(dot)))
     }
 
     /// Those of NEON.
@@ -112,6 +134,10 @@ impl WordDot {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
             Set::Avx2(words) => words.run(work),
+            #[cfg(target_arch = "x86_64")]
+            Set::AvxVnni(words) => words.run(work),
+            #[cfg(target_arch = "x86_64")]
+            Set::Vnni(words) => words.run(work),
             #[cfg(target_arch = "aarch64")]
             Set::Neon(words) => work.run(words),
         }
@@ -123,10 +149,10 @@ impl WordDot {
         impl WordWork for Ask<'_> {
             #[inline(always)]
             fn run<W: Words>(self, _: W) {
-                *self.0 = WordForm { width: 2 * W::LANES, step: W::STEP, tiles: W::TILES };
+                *self.0 = WordForm { width: 2 * W::LANES, step: W::STEP, tiles: W::TILES, strides: W::STRIDES };
             }
         }
-        let mut form = WordForm { width: 0, step: 0, tiles: 0 };
+        let mut form = WordForm { width: 0, step: 0, tiles: 0, strides: 0 };
         self.run(Ask(&mut form));
         form
     }
