@@ -10,8 +10,11 @@
 //! 1. k is cut into blocks: a block of all inputs and one of a panel fit into a second-level cache together. The sums of
 //!    the blocks before are read and written again, which costs little.
 //! 2. Each block of the inputs is copied first: rows of a power of two numbers would share one set of the cache.
-//! 3. Against the `gemm` crate on one core of a Zen 4 (fc6 of ZF, 300 RoIs): see `benches/NOTES.md`.
+//! 3. Large layers in f32 are multiplied by Strassen's method ([`strassen`]), on x86-64.
+//! 4. Against the `gemm` crate on one core of a Zen 4 (fc6 of ZF, 300 RoIs): see `benches/NOTES.md`.
 #![allow(unsafe_code)]
+
+mod strassen;
 
 use super::bf16::Bf16;
 use super::buffer::Buffer;
@@ -19,6 +22,7 @@ use super::choice::Kernels;
 use super::real::{Number, Operands, Real, RealWork};
 use super::team::{self, Pieces};
 use super::tile::{Left, ONCE, Panel, Panels, Plainly, Target, rows};
+use strassen::Strassen;
 
 /// Numbers of each input taken at a time; with 300 inputs 600 KB. A multiple of every panel's width.
 const BLOCK: usize = 512;
@@ -36,6 +40,7 @@ pub struct Dense {
 #[derive(Debug, Clone)]
 enum Weights {
     F32(Blocks<f32>),
+    Strassen(Strassen),
     Bf16(Blocks<u16>),
 }
 
@@ -59,7 +64,11 @@ impl<T: Number> Blocks<T> {
 
 /// Memory to work in, kept from run to run.
 #[derive(Debug, Clone, Default)]
-pub struct DenseScratch(Operands);
+pub struct DenseScratch {
+    operands: Operands,
+    /// Of [`strassen`].
+    products: Buffer,
+}
 
 /// Outputs of a layer for a batch, panel by panel.
 #[derive(Debug, Clone, Default)]
@@ -77,6 +86,19 @@ pub enum Inputs<'a> {
     Rows(&'a [f32]),
     /// What the layer before made.
     Batch(&'a Batch),
+}
+
+impl<'a> Inputs<'a> {
+    /// Some numbers of input `i` from feature `first` on, as many as lie together; the inputs have so many `features`.
+    fn piece(self, i: usize, features: usize, first: usize) -> &'a [f32] {
+        match self {
+            Inputs::Rows(x) => &x[i * features + first..(i + 1) * features],
+            Inputs::Batch(Batch { numbers, width, len, .. }) => {
+                let (panel, column) = (first / width, first % width);
+                &numbers[(panel * len + i) * width + column..][..(width - column).min(features - first)]
+            }
+        }
+    }
 }
 
 impl Batch {
@@ -123,6 +145,9 @@ impl Dense {
             weight[n * inputs + channel * cells + cell]
         };
         let (weights, width) = match bf16 {
+            None if strassen::gains(kernels, inputs, outputs) => {
+                (Weights::Strassen(Strassen::pack(kernels, inputs, outputs, at)), kernels.panel_width())
+            }
             None => (Weights::F32(Blocks::pack(kernels, inputs, outputs, at)), kernels.panel_width()),
             Some(bf16) => (Weights::Bf16(Blocks::pack(bf16, inputs, outputs, at)), bf16.panel_width()),
         };
@@ -154,9 +179,23 @@ impl Dense {
             Inputs::Rows(x) => assert_eq!(x.len(), n * self.inputs, "{n} inputs of {}", self.inputs),
             Inputs::Batch(x) => assert_eq!((x.len, x.features), (n, self.inputs), "a batch"),
         }
+        let width = match &self.weights {
+            Weights::F32(_) | Weights::Strassen(_) => self.kernels.panel_width(),
+            Weights::Bf16(blocks) => blocks.set.panel_width(),
+        };
+        (out.features, out.width, out.len) = (self.outputs, width, n);
+        out.numbers.resize(self.outputs.div_ceil(width) * n * width);
+        if n == 0 {
+            return;
+        }
+        let DenseScratch { operands, products } = scratch;
         match &self.weights {
-            Weights::F32(blocks) => self.multiply(blocks, x, n, relu, &mut scratch.0, out),
-            Weights::Bf16(blocks) => self.multiply(blocks, x, n, relu, &mut scratch.0, out),
+            Weights::F32(blocks) => self.multiply(blocks, x, n, relu, operands, &mut out.numbers),
+            Weights::Strassen(strassen) => {
+                let memory = [f32::buffer(operands), products];
+                strassen.run(x, n, &self.bias, relu, memory, &mut out.numbers);
+            }
+            Weights::Bf16(blocks) => self.multiply(blocks, x, n, relu, operands, &mut out.numbers),
         }
     }
 
@@ -167,18 +206,12 @@ impl Dense {
         n: usize,
         relu: bool,
         operands: &mut Operands,
-        out: &mut Batch,
+        out: &mut [f32],
     ) {
         let width = T::panel_width(*set);
         let count = self.outputs.div_ceil(width);
-        (out.features, out.width, out.len) = (self.outputs, width, n);
-        out.numbers.resize(count * n * width);
-        if n == 0 {
-            return;
-        }
         let block = T::buffer(operands);
-        // Not a power of two from row to row.
-        let step = BLOCK + Buffer::<T>::LINE;
+        let step = step::<T>(BLOCK);
         block.resize(n * step);
         for (b, panels) in blocks.iter().enumerate() {
             let (start, len) = (b * BLOCK, BLOCK.min(self.inputs - b * BLOCK));
@@ -199,7 +232,7 @@ impl Dense {
                 let next = panel + threads;
                 panels.get(next).or_else(|| blocks.get(b + 1)?.get(next - count))
             };
-            share(count, n, width, &mut out.numbers, |panel, row, out| {
+            share(count, n, width, out, |panel, row, out| {
                 let left = Left { data: &block[..], first: row * step, step, runs: &[0], run: panels.k(), again: ONCE };
                 let bias = first.then_some(&self.bias[panel * width..][..width]);
                 let finish = Plainly { bias, accumulate: !first, relu: relu && last };
@@ -207,6 +240,11 @@ impl Dense {
             });
         }
     }
+}
+
+/// From row to row of a copied block: not a power of two.
+const fn step<T: Number>(block: usize) -> usize {
+    block + Buffer::<T>::LINE
 }
 
 /// Calls `f` with each panel, the first of some rows, and where their results go. Few panels are cut into parts of the
@@ -250,9 +288,16 @@ mod tests {
     #[test]
     fn layers_in_a_row_agree_with_the_sums_in_f64_for_odd_sizes_and_empty_batches() {
         let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(1);
-        for [n, k, middle, m] in
-            [[1, 1, 1, 1], [0, 4, 3, 2], [3, 7, 5, 2], [15, 513, 33, 84], [30, 1024, 600, 21], [17, 1100, 512, 65]]
-        {
+        for [n, k, middle, m] in [
+            [1, 1, 1, 1],
+            [0, 4, 3, 2],
+            [3, 7, 5, 2],
+            [15, 513, 33, 84],
+            [30, 1024, 600, 21],
+            [17, 1100, 512, 65],
+            [9, 1030, 2048, 1024],
+            [1, 1024, 1024, 1],
+        ] {
             let mut random = |len: usize| (0..len).map(|_| rng.random_range(-1.0f32..1.0)).collect::<Vec<_>>();
             let (x, w1, b1) = (random(n * k), random(middle * k), random(middle));
             let w2 = random(m * middle);

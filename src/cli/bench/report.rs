@@ -161,7 +161,10 @@ impl Report {
             }
             writeln!(t)?;
         }
-        writeln!(t, "Operations are those of the definition; Winograd's convolution does with fewer: above 100 %.")?;
+        writeln!(
+            t,
+            "Operations are those of the definition; Winograd's convolution and Strassen's product do with fewer: above 100 %."
+        )?;
         writeln!(t, "\n{:<14}{:>9}", "scale", "frame ms")?;
         for r in &self.scales {
             writeln!(t, "{:<14}{:>9.2}", r.scale, r.p50)?;
