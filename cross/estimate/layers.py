@@ -22,8 +22,8 @@ HEAD = [("fc6 V", 9216, 1024), ("fc6 U", 1024, 4096), ("fc7 V", 4096, 256), ("fc
 # Tiles of Winograd's convolution that are worked on at a time in f32 (src/kernels/conv/winograd.rs), and in words, for so many
 # outputs at a time (src/kernels/int8/conv/winograd.rs).
 BLOCK, WORD_BLOCK, WORD_PART = 192, 96, 128
-# Fewer than these are computed directly in 8 bits (src/kernels/int8/dot/neon_words.rs).
-FEWEST = 30
+# Outputs and inputs from which on a layer in f32 is multiplied by Strassen's method, and its blocks (src/kernels/dense/strassen.rs).
+LARGE, STRASSEN_BLOCK = 1024, 1024
 # Plain operations for a number of Winograd's transforms: 12 one-dimensional ones of 13 operations, and as many stores
 # as there are places, for a channel of a tile; 10 of 11, bias, ReLU and store for an output of one.
 TRANSFORM_IN, TRANSFORM_OUT = 12 * 13 + 36, 10 * 11 + 3 * 16
@@ -56,9 +56,18 @@ class Layer:
         return self.times * self.rows * (self.depth + self.alone) * self.outputs
 
 
-def layers(rows, cols, regions, int8, step, words):
-    """The layers of a picture of rows×cols; `step` is what integer instructions take along k at a time, `words` whether 3×3 layers
-    are computed in words, by Winograd's method."""
+@dataclass(frozen=True)
+class Words:
+    """Layers that are computed in words, by Winograd's method: from so many tiles on, up to such strides
+    (src/kernels/int8/dot)."""
+
+    tiles: int
+    strides: int
+
+
+def layers(rows, cols, regions, int8, step, words=None, strassen=False):
+    """The layers of a picture of rows×cols; `step` is what integer instructions take along k at a time, `strassen` whether large
+    layers in f32 are multiplied by that method."""
     size = 1 if int8 else 4
     for layer in TRUNK:
         if layer == "pool":
@@ -70,6 +79,13 @@ def layers(rows, cols, regions, int8, step, words):
         yield convolution(layer, before, rows, cols, size, step if int8 else 0, words)
     for name, inputs, outputs in HEAD:
         plain = regions * outputs * (REQUANTISE if int8 else FINISH)
+        if strassen and not int8 and min(inputs, outputs) >= LARGE:
+            # Seven products of halves: their inputs are sums of one or two quarters, outputs of twelve in all.
+            blocks = 7 * inputs / 2 / STRASSEN_BLOCK
+            plain += 12 * regions * inputs / 4 + (blocks * 2 + 12) * regions * outputs / 4
+            moved = size * (regions * (3 * inputs + 5 * outputs) + 7 / 4 * inputs * outputs)
+            yield Layer("head", name, 7, regions / 2, inputs / 2, 0, outputs / 2, plain, moved)
+            continue
         # Real inputs are copied block by block, and sums are read and written again with each.
         blocks = 0 if int8 else inputs / 512
         plain += blocks * regions * 2 * outputs
@@ -89,7 +105,9 @@ def convolution(layer, before, rows, cols, size, step, words):
         plain += places * outputs * 3 / (4 if step else 1)
         moved -= size * places * outputs * 3 / 4
     tiles = -(-rows // 4) * -(-cols // 4)
-    winograd = (kernel, stride) in ((3, 1), (5, 2)) and (words and tiles >= FEWEST or not step)
+    winograd = (kernel, stride) in ((3, 1), (5, 2))
+    if step:
+        winograd = winograd and words is not None and tiles >= words.tiles and stride <= words.strides
     if step and not winograd:
         over = run % step * kernel
         depth = run // step * step * kernel + -(-over // step) * step

@@ -33,6 +33,7 @@ LOOPS = {
     "x86_64": {
         "f32": ({r"^vfmadd\w+ps\s.*%zmm": 16}, ("vfmadd231ps %zmm30, %zmm31, %zmm{0}", 24, 16), (32, 1), ""),
         "int8 dot": ({r"^vpdpbusd\s.*%zmm": 64}, ("vpdpbusd %zmm30, %zmm31, %zmm{0}", 24, 64), (32, 4), ""),
+        "int8 words": ({r"^vpdpwssd\s.*%zmm": 32}, ("vpdpwssd %zmm30, %zmm31, %zmm{0}", 24, 32), (32, 2), ""),
     },
 }
 # Additions of vectors: what transforms, requantising and pooling are made of.

@@ -15,7 +15,7 @@ import math
 import sys
 from dataclasses import dataclass, field
 
-from layers import layers
+from layers import Words, layers
 
 
 @dataclass
@@ -31,22 +31,29 @@ class Machine:
     within: float  # GB/s of that cache, all cores together
     scalar: float  # speed in code that is no loop of multiply-adds, a cycle, beside the machine of BENCH
     dot: bool
+    # How layers are computed where there is a choice.
+    words: Words | None = None
+    strassen: bool = False
     # What loops that only multiply (or add) reach, a cycle, where llvm-mca's table of the core is known to be wrong.
     most: dict = field(default_factory=dict)
 
 
 BOARDS = [
-    Machine("Raspberry Pi 3 B+", "cortex-a53", 1.4, 4, 2.0, 0.5, 8, 0.25, False),
-    Machine("Raspberry Pi 4", "cortex-a72", 1.8, 4, 4.5, 1.0, 20, 0.45, False),
+    Machine("Raspberry Pi 3 B+", "cortex-a53", 1.4, 4, 2.0, 0.5, 8, 0.25, False, Words(30, 2)),
+    Machine("Raspberry Pi 4", "cortex-a72", 1.8, 4, 4.5, 1.0, 20, 0.45, False, Words(30, 2)),
     Machine("Raspberry Pi 5", "neoverse-n1", 2.4, 4, 9.0, 2.0, 60, 0.7, True),
     Machine("Jetson Orin Nano", "neoverse-n1", 1.5, 6, 30.0, 4.0, 60, 0.7, True),
 ]
 # By the family that the processor says it is of. llvm-mca thinks that Zen 4 starts a dot product of 64 bytes every second
-# cycle, and has no table for Zen 5, which does two of everything in one.
+# cycle, and has no table for Zen 5, which does two of everything in one. Zen 4 was measured when it had neither words nor
+# Strassen's method.
 ZEN = {
-    25: Machine("Zen 4", "znver4", 3.65, 1, 20.0, 32.0, 60, 1.0, True, {"int8 dot": 64}),
-    26: Machine("Zen 5", "znver4", 4.15, 1, 20.0, 32.0, 60, 1.0, True, {"f32": 32, "int8 dot": 128, "plain": 32}),
-}
+    25: Machine("Zen 4", "znver4", 3.65, 1, 20.0, 32.0, 60, 1.0, True, most={"int8 dot": 64}),
+    26: Machine(
+        "Zen 5", "znver4", 4.15, 1, 20.0, 32.0, 60, 1.0, True, Words(40, 1), True,
+        {"f32": 32, "int8 dot": 128, "int8 words": 64, "plain": 32},
+    ),
+}  # fmt: skip
 
 # Steps of the budget's ladder (src/watch/ladder.rs): parts of a shorter side of 600 and of 300 regions.
 LADDER = [
@@ -96,7 +103,7 @@ def predict(machine, loops, rest, rows, cols, regions, int8):
     kind = "f32" if not int8 else "int8 dot" if machine.dot else "int8"
     by_layer, stages = {}, dict.fromkeys(STAGES, 0.0)
     step = 4 if kind == "int8 dot" else 16
-    for layer in layers(rows, cols, regions, int8, step, words=kind == "int8"):
+    for layer in layers(rows, cols, regions, int8, step, machine.words, machine.strassen):
         by_layer[layer.name] = layer_ms(machine, core, kind, layer)
         stages[layer.stage] += sum(by_layer[layer.name])
     slower = rest["ghz"] / machine.ghz / machine.scalar / machine.cores
