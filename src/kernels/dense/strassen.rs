@@ -9,7 +9,8 @@
 //! ```
 //!
 //! A is the batch: its upper and lower half, each with the first and the second half of the features. The sums of weights are made
-//! once, so they take 7/4 of the memory; those of inputs when their blocks are copied. Errors are a few times those of a plain
+//! once, so they take 7/4 of the memory; those of inputs when their blocks are copied, block by block of k, as long as their rows
+//! are near. Errors are a few times those of a plain
 //! sum (Higham, *Accuracy and Stability of Numerical Algorithms*, §23.2.2), which [`Dense`](super::Dense)'s contract has room for.
 #![allow(unsafe_code)]
 
@@ -119,8 +120,7 @@ impl Strassen {
         });
     }
 
-    /// Some panels of the seven products of some rows, block by block of k, so that the quarters' rows are near when they are
-    /// summed again.
+    /// Some panels of the seven products of some rows.
     fn multiply(&self, left: Rows, rows: Range<usize>, panels: Range<usize>, block: &mut [f32], products: &mut [f32]) {
         let step = step::<f32>(BLOCK);
         let each = rows.len() * self.kernels.panel_width();
@@ -213,15 +213,10 @@ impl Rows<'_> {
 
     /// Asks for what a row will be summed from, which may be far away.
     fn ask(&self, row: usize, first: usize, signs: [f32; 4], len: usize) {
+        let line = Buffer::<f32>::LINE;
         for q in (0..4).filter(|q| signs[*q] != 0.0) {
-            for line in self
-                .piece(q, row, first)
-                .into_iter()
-                .flat_map(|piece| piece.chunks(Buffer::<f32>::LINE))
-                .take(len / Buffer::<f32>::LINE)
-            {
-                ask(line.as_ptr());
-            }
+            let Some(piece) = self.piece(q, row, first) else { continue };
+            piece.chunks(line).take(len / line).for_each(|line| ask(line.as_ptr()));
         }
     }
 
