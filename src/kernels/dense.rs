@@ -9,7 +9,8 @@
 //!
 //! 1. k is cut into blocks: a block of all inputs and one of a panel fit into a second-level cache together. The sums of
 //!    the blocks before are read and written again, which costs little.
-//! 2. Each block of the inputs is copied first: rows of a power of two numbers would share one set of the cache.
+//! 2. Each block of the inputs is copied first: rows of a power of two numbers would share one set of the cache. With
+//!    AVX-512 layers of few outputs read a [`Batch`] where it lies.
 //! 3. Large layers in f32 are multiplied by Strassen's method ([`strassen`]), on x86-64.
 //! 4. Against the `gemm` crate on one core of a Zen 4 (fc6 of ZF, 300 RoIs): see `benches/NOTES.md`.
 #![allow(unsafe_code)]
@@ -22,10 +23,16 @@ use super::choice::Kernels;
 use super::real::{Number, Operands, Real, RealWork};
 use super::team::{self, Pieces};
 use super::tile::{Left, ONCE, Panel, Panels, Plainly, Target, rows};
+use std::ops::Range;
 use strassen::Strassen;
 
 /// Numbers of each input taken at a time; with 300 inputs 600 KB. A multiple of every panel's width.
 const BLOCK: usize = 512;
+
+/// Panels up to which inputs are not worth copying.
+const FEW: usize = 8;
+/// Features of an input that lie together, so many that it can be read where it lies: those of a panel of AVX-512.
+const TOGETHER: usize = 32;
 
 /// A layer with its packed weights.
 #[derive(Debug, Clone)]
@@ -97,6 +104,18 @@ impl<'a> Inputs<'a> {
                 let (panel, column) = (first / width, first % width);
                 &numbers[(panel * len + i) * width + column..][..(width - column).min(features - first)]
             }
+        }
+    }
+}
+
+impl<'a> Inputs<'a> {
+    /// A batch and its numbers, if products can be computed of them as they lie.
+    fn in_place<T: Number>(self, features: usize) -> Option<(&'a Batch, &'a [T])> {
+        match self {
+            Inputs::Batch(batch) if batch.width >= TOGETHER && features.is_multiple_of(batch.width) => {
+                Some((batch, T::as_it_is(&batch.numbers)?))
+            }
+            _ => None,
         }
     }
 }
@@ -210,35 +229,61 @@ impl Dense {
     ) {
         let width = T::panel_width(*set);
         let count = self.outputs.div_ceil(width);
-        let block = T::buffer(operands);
-        let step = step::<T>(BLOCK);
-        block.resize(n * step);
+        let in_place = if count <= FEW { x.in_place::<T>(self.inputs) } else { None };
         for (b, panels) in blocks.iter().enumerate() {
             let (start, len) = (b * BLOCK, BLOCK.min(self.inputs - b * BLOCK));
-            team::for_each_chunk(block, step * 16, |i, rows| {
-                for (j, row) in rows.chunks_exact_mut(step).enumerate() {
-                    let (i, (row, rest)) = (i * 16 + j, row.split_at_mut(len));
-                    match x {
-                        Inputs::Rows(x) => T::convert(self.kernels, &x[i * self.inputs + start..][..len], row),
-                        Inputs::Batch(x) => x.copy(self.kernels, i, start, row),
+            let mut runs = [0; BLOCK / TOGETHER];
+            let left = match in_place {
+                Some((batch, numbers)) => {
+                    let runs = &mut runs[..len / batch.width];
+                    for (i, run) in runs.iter_mut().enumerate() {
+                        *run = (start + i * batch.width) * batch.len;
                     }
-                    rest[..panels.k() - len].fill(T::nearest(0.0));
+                    Left { data: numbers, first: 0, step: batch.width, runs, run: batch.width, again: ONCE }
                 }
-            });
+                None => {
+                    let block = T::buffer(operands);
+                    self.copy(x, n, start..start + len, panels.k(), block);
+                    Left { data: block, first: 0, step: step::<T>(BLOCK), runs: &[0], run: panels.k(), again: ONCE }
+                }
+            };
             let (first, last) = (b == 0, b + 1 == blocks.len());
             let threads = team::threads();
-            // Threads take one panel after the other, so each has done `threads` of them when it comes to the next.
-            let next = |panel: usize| {
-                let next = panel + threads;
-                panels.get(next).or_else(|| blocks.get(b + 1)?.get(next - count))
+            // Threads take one panel after the other, so each has done `threads` of them when it comes to the next. What lies in place
+            // of the next block is farther away than its weights.
+            let rest = in_place.map(|(batch, numbers)| &numbers[((start + len) * batch.len).min(numbers.len())..]);
+            let then = |panel: usize| {
+                let (this, next) = (panels.panel(panel), panel + threads);
+                match rest {
+                    Some(rest) if next >= count => this.then_all(&rest[..rest.len().min(BLOCK * n)]),
+                    _ => this.then(panels.get(next).or_else(|| blocks.get(b + 1)?.get(next - count))),
+                }
             };
             share(count, n, width, out, |panel, row, out| {
-                let left = Left { data: &block[..], first: row * step, step, runs: &[0], run: panels.k(), again: ONCE };
+                let left = Left { first: row * left.step, ..left };
                 let bias = first.then_some(&self.bias[panel * width..][..width]);
                 let finish = Plainly { bias, accumulate: !first, relu: relu && last };
-                T::run(*set, Product { left: &left, panel: panels.panel(panel).then(next(panel)), finish, out });
+                T::run(*set, Product { left: &left, panel: then(panel), finish, out });
             });
         }
+    }
+
+    /// Some features of all inputs, row by row, with zeros up to `k` of them.
+    fn copy<T: Number>(&self, x: Inputs, n: usize, features: Range<usize>, k: usize, block: &mut Buffer<T>) {
+        let step = step::<T>(BLOCK);
+        block.resize(n * step);
+        team::for_each_chunk(block, step * 16, |i, rows| {
+            for (j, row) in rows.chunks_exact_mut(step).enumerate() {
+                let (i, (row, rest)) = (i * 16 + j, row.split_at_mut(features.len()));
+                match x {
+                    Inputs::Rows(x) => {
+                        T::convert(self.kernels, &x[i * self.inputs..][features.start..features.end], row);
+                    }
+                    Inputs::Batch(x) => x.copy(self.kernels, i, features.start, row),
+                }
+                rest[..k - features.len()].fill(T::nearest(0.0));
+            }
+        });
     }
 }
 
@@ -297,6 +342,7 @@ mod tests {
             [17, 1100, 512, 65],
             [9, 1030, 2048, 1024],
             [1, 1024, 1024, 1],
+            [31, 40, 1056, 40],
         ] {
             let mut random = |len: usize| (0..len).map(|_| rng.random_range(-1.0f32..1.0)).collect::<Vec<_>>();
             let (x, w1, b1) = (random(n * k), random(middle * k), random(middle));

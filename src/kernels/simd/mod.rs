@@ -92,11 +92,11 @@ pub trait Simd: Copy + Send + Sync + 'static {
     fn mul_add(self, a: Self::F32, b: Self::F32, c: Self::F32) -> Self::F32;
     /// `x[AT] · b + c`.
     fn mul_add_one<const AT: usize>(self, x: Self::Few, b: Self::F32, c: Self::F32) -> Self::F32;
-    /// [`Dot::runs_of_tile`](super::tile::Dot::runs_of_tile) of f32.
+    /// All runs of a whole tile of f32 by a loop of the instructions' own, if they have one.
     ///
     /// # Safety
     ///
-    /// As for that.
+    /// What the runs read must be readable.
     #[inline(always)]
     unsafe fn runs_of_tile<const ROWS: usize>(
         self,

@@ -126,6 +126,12 @@ pub struct Panel<'a, T = f32> {
 impl<'a, T> Panel<'a, T> {
     /// This panel, during whose computation the numbers of the next one are fetched.
     pub fn then(self, next: Option<Panel<'a, T>>) -> Self {
-        Self { next: next.map_or(&self.data[..0], |next| next.data), ..self }
+        let next = next.map_or(&self.data[..0], |next| next.data);
+        self.then_all(next)
+    }
+
+    /// The same of any numbers.
+    pub fn then_all(self, next: &'a [T]) -> Self {
+        Self { next, ..self }
     }
 }
