@@ -40,6 +40,8 @@ pub struct Dense {
     kernels: Kernels,
     inputs: usize,
     outputs: usize,
+    /// Of a panel.
+    width: usize,
     weights: Weights,
     bias: Buffer,
 }
@@ -106,9 +108,18 @@ impl<'a> Inputs<'a> {
             }
         }
     }
-}
 
-impl<'a> Inputs<'a> {
+    /// Fills `out` with features `first..` of input `i`, of so many `features`.
+    fn copy<T: Number>(self, kernels: Kernels, i: usize, features: usize, first: usize, out: &mut [T]) {
+        let mut at = 0;
+        while at < out.len() {
+            let piece = self.piece(i, features, first + at);
+            let len = piece.len().min(out.len() - at);
+            T::convert(kernels, &piece[..len], &mut out[at..at + len]);
+            at += len;
+        }
+    }
+
     /// A batch and its numbers, if products can be computed of them as they lie.
     fn in_place<T: Number>(self, features: usize) -> Option<(&'a Batch, &'a [T])> {
         match self {
@@ -126,15 +137,7 @@ impl Batch {
         out.clear();
         out.resize(self.len * self.features, 0.0);
         for (i, row) in out.chunks_exact_mut(self.features.max(1)).enumerate() {
-            self.copy(Kernels::scalar(), i, 0, row);
-        }
-    }
-
-    /// Features `first..` of input `i`; `first` is a multiple of the width.
-    fn copy<T: Number>(&self, kernels: Kernels, i: usize, first: usize, out: &mut [T]) {
-        let panels = self.numbers.chunks_exact((self.len * self.width).max(1)).skip(first / self.width.max(1));
-        for (out, panel) in out.chunks_mut(self.width.max(1)).zip(panels) {
-            T::convert(kernels, &panel[i * self.width..][..out.len()], out);
+            Inputs::Batch(self).copy(Kernels::scalar(), i, self.features, 0, row);
         }
     }
 }
@@ -174,7 +177,7 @@ impl Dense {
         if let Some(bias) = bias {
             padded[..outputs].copy_from_slice(bias);
         }
-        Self { kernels, inputs, outputs, weights, bias: padded }
+        Self { kernels, inputs, outputs, width, weights, bias: padded }
     }
 
     /// Numbers it takes per input.
@@ -198,10 +201,7 @@ impl Dense {
             Inputs::Rows(x) => assert_eq!(x.len(), n * self.inputs, "{n} inputs of {}", self.inputs),
             Inputs::Batch(x) => assert_eq!((x.len, x.features), (n, self.inputs), "a batch"),
         }
-        let width = match &self.weights {
-            Weights::F32(_) | Weights::Strassen(_) => self.kernels.panel_width(),
-            Weights::Bf16(blocks) => blocks.set.panel_width(),
-        };
+        let width = self.width;
         (out.features, out.width, out.len) = (self.outputs, width, n);
         out.numbers.resize(self.outputs.div_ceil(width) * n * width);
         if n == 0 {
@@ -227,7 +227,7 @@ impl Dense {
         operands: &mut Operands,
         out: &mut [f32],
     ) {
-        let width = T::panel_width(*set);
+        let width = self.width;
         let count = self.outputs.div_ceil(width);
         let in_place = if count <= FEW { x.in_place::<T>(self.inputs) } else { None };
         for (b, panels) in blocks.iter().enumerate() {
@@ -275,12 +275,7 @@ impl Dense {
         team::for_each_chunk(block, step * 16, |i, rows| {
             for (j, row) in rows.chunks_exact_mut(step).enumerate() {
                 let (i, (row, rest)) = (i * 16 + j, row.split_at_mut(features.len()));
-                match x {
-                    Inputs::Rows(x) => {
-                        T::convert(self.kernels, &x[i * self.inputs..][features.start..features.end], row);
-                    }
-                    Inputs::Batch(x) => x.copy(self.kernels, i, features.start, row),
-                }
+                x.copy(self.kernels, i, self.inputs, features.start, row);
                 rest[..k - features.len()].fill(T::nearest(0.0));
             }
         });

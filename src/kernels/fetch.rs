@@ -13,30 +13,35 @@ pub struct Ahead {
 }
 
 impl Ahead {
-    /// Whether parts are best those of each step of a loop: asking for many lines at once keeps a loop's own reads waiting, by
+    /// Whether a part is asked for with each step of a loop, or with each tile: asking for many lines at once keeps a loop's own reads waiting, by
     /// 8 % of the head in f32 on a Zen 5. On ARM it takes up to a tenth more instructions.
-    pub const EACH_STEP: bool = cfg!(target_arch = "x86_64");
+    const EACH_STEP: bool = cfg!(target_arch = "x86_64");
 
-    /// All of `data`, in so many parts.
+    /// All of `data` during so many tiles of so many steps each.
     #[inline(always)]
-    pub fn new<T: Plain>(data: &[T], parts: usize) -> Self {
+    pub fn new<T: Plain>(data: &[T], tiles: usize, steps: usize) -> Self {
+        let parts = if Self::EACH_STEP { tiles * steps } else { tiles };
         Self { next: data.as_ptr().cast(), part: size_of_val(data).div_ceil(parts.max(1)) }
     }
 
-    /// Asks for the first line of a part.
+    /// What is to be done with each step: at most one line is asked for.
     #[inline(always)]
-    pub fn line(&mut self) {
-        ask(self.next);
-        self.next = self.next.wrapping_add(self.part);
+    pub fn step(&mut self) {
+        if Self::EACH_STEP {
+            ask(self.next);
+            self.next = self.next.wrapping_add(self.part);
+        }
     }
 
-    /// Asks for all lines of a part.
+    /// What is to be done with each tile.
     #[inline(always)]
-    pub fn lines(&mut self) {
-        for at in (0..self.part).step_by(LINE) {
-            ask(self.next.wrapping_add(at));
+    pub fn tile(&mut self) {
+        if !Self::EACH_STEP {
+            for at in (0..self.part).step_by(LINE) {
+                ask(self.next.wrapping_add(at));
+            }
+            self.next = self.next.wrapping_add(self.part);
         }
-        self.next = self.next.wrapping_add(self.part);
     }
 }
 

@@ -270,13 +270,11 @@ pub unsafe fn rows_of<D: Dot, F: Finish<D>>(
     check::<D>(parts, count, panel);
     let tiles = count.div_ceil(D::ROWS);
     let steps: usize = parts.iter().map(|left| left.runs.len() * (left.run / (D::STEP * D::AHEAD))).sum();
-    let mut ahead = Ahead::new(panel.next, if Ahead::EACH_STEP { tiles * steps } else { tiles });
+    let mut ahead = Ahead::new(panel.next, tiles, steps);
     let mut done = 0;
     for t in 0..tiles {
         let next = count * (t + 1) / tiles;
-        if !Ahead::EACH_STEP {
-            ahead.lines();
-        }
+        ahead.tile();
         macro_rules! tile_of {
             ($($rows:literal)*) => {
                 match next - done {
@@ -335,9 +333,7 @@ unsafe fn tile<D: Dot, F: Finish<D>, const ROWS: usize>(
                 for &run in left.runs {
                     let mut x = x.add(run);
                     for _ in 0..whole {
-                        if Ahead::EACH_STEP {
-                            ahead.line();
-                        }
+                        ahead.step();
                         steps::<D, ROWS, true>(dot, x, apart, w, &mut sums);
                         w = w.add(D::AHEAD * 2 * D::LANES * D::STEP);
                         x = x.add(D::AHEAD * D::STEP);

@@ -116,7 +116,7 @@ impl Strassen {
             let left = Rows { x, n, half, inputs: self.inputs };
             self.multiply(left, rows.clone(), panels.clone(), block, products);
             // SAFETY: no other task has these rows of these panels.
-            unsafe { self.combine(n, rows, panels, products, bias, relu, &out) };
+            unsafe { self.combine(left, rows, panels, products, bias, relu, &out) };
         });
     }
 
@@ -148,7 +148,7 @@ impl Strassen {
     #[allow(clippy::too_many_arguments, reason = "where, of what, and into what")]
     unsafe fn combine(
         &self,
-        n: usize,
+        Rows { n, half, .. }: Rows,
         rows: Range<usize>,
         panels: Range<usize>,
         products: &[f32],
@@ -156,7 +156,7 @@ impl Strassen {
         relu: bool,
         out: &Pieces<f32>,
     ) {
-        let (width, half) = (self.kernels.panel_width(), n.div_ceil(2));
+        let width = self.kernels.panel_width();
         let each = rows.len() * width;
         for (quarter, signs) in SUMS.into_iter().enumerate() {
             let (first, right) = (quarter / 2 * half, quarter % 2 * self.count);

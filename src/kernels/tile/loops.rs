@@ -11,9 +11,9 @@ use crate::kernels::fetch::Ahead;
 use core::arch::x86_64::{__m256, __m256i, __m512, __m512i};
 use std::ops::Range;
 
-/// An instruction that multiplies and adds, for a row and two vectors of weights.
+/// A row times two vectors of weights, by an instruction that reads and one that multiplies and adds.
 macro_rules! fused {
-    ($read:literal, $multiply:literal, $at:literal, $a:ident, $b:ident) => {
+    (($read:literal $multiply:literal), $at:literal, $a:ident, $b:ident) => {
         concat!(
             $read,
             " {t}, dword ptr [",
@@ -31,40 +31,9 @@ macro_rules! fused {
     };
 }
 
-macro_rules! reals {
-    ($at:literal, $a:ident, $b:ident) => {
-        fused!("vbroadcastss", "vfmadd231ps", $at, $a, $b)
-    };
-}
-
-macro_rules! pairs_of_bf16 {
-    ($at:literal, $a:ident, $b:ident) => {
-        fused!("vbroadcastss", "vdpbf16ps", $at, $a, $b)
-    };
-}
-
-macro_rules! bytes {
-    ($at:literal, $a:ident, $b:ident) => {
-        fused!("vpbroadcastd", "vpdpbusd", $at, $a, $b)
-    };
-}
-
-macro_rules! pairs_of_words {
-    ($at:literal, $a:ident, $b:ident) => {
-        fused!("vpbroadcastd", "vpdpwssd", $at, $a, $b)
-    };
-}
-
-/// The same with AVX-VNNI.
-macro_rules! pairs_of_words_vex {
-    ($at:literal, $a:ident, $b:ident) => {
-        fused!("vpbroadcastd", "{{vex}} vpdpwssd", $at, $a, $b)
-    };
-}
-
-/// The same without.
+/// The same of words, by one that multiplies and one that adds.
 macro_rules! words_then_sums {
-    ($at:literal, $a:ident, $b:ident) => {
+    ((), $at:literal, $a:ident, $b:ident) => {
         concat!(
             "vpbroadcastd {t}, dword ptr [",
             $at,
@@ -99,7 +68,7 @@ struct Frame {
 /// `{o5}` are three and five of them; `{y}` is the eighth row, and `$eighth` brings it a step on.
 macro_rules! tile {
     (
-        $name:ident, $row:ident, $features:literal, $vector:ty, $class:ident, $from:literal, $second:literal, $both:literal,
+        $name:ident, $row:ident $by:tt, $features:literal, $vector:ty, $class:ident, $from:literal, $second:literal, $both:literal,
         $eighth:literal, $rows:literal: $(($at:literal, $a:ident, $b:ident))*
     ) => {
         /// # Safety
@@ -130,7 +99,7 @@ macro_rules! tile {
                     concat!("vmovups {v}, ", $from, " ptr [{w}]"),
                     concat!("vmovups {u}, ", $from, " ptr [{w} + ", $second, "]"),
                     "prefetcht1 [{next}]",
-                    $($row!($at, $a, $b),)*
+                    $($row!($by, $at, $a, $b),)*
                     concat!("add {w}, ", $both),
                     "add {x}, 4",
                     $eighth,
@@ -164,13 +133,7 @@ macro_rules! tile {
 
 /// Runs with AVX2, whose tiles have six rows.
 macro_rules! avx2 {
-    ($(#[$doc:meta])* $name:ident, $six:ident, $row:ident, $features:literal, $vector:ty) => {
-        tile! {
-            $six, $row, $features, $vector, ymm_reg, "ymmword", "32", "64", "",
-            6: ("{x}", a0, b0) ("{x} + {o1}", a1, b1) ("{x} + 2*{o1}", a2, b2) ("{x} + {o3}", a3, b3)
-            ("{x} + 4*{o1}", a4, b4) ("{x} + {o5}", a5, b5)
-        }
-
+    ($(#[$doc:meta])* $name:ident, $row:ident $by:tt, $features:literal, $vector:ty) => {
         $(#[$doc])*
         /// Whether it was done: of a whole tile it is.
         ///
@@ -183,10 +146,15 @@ macro_rules! avx2 {
             ahead: &mut Ahead,
             sums: &mut [[$vector; 2]; ROWS],
         ) -> bool {
+            tile! {
+                six, $row $by, $features, $vector, ymm_reg, "ymmword", "32", "64", "",
+                6: ("{x}", a0, b0) ("{x} + {o1}", a1, b1) ("{x} + 2*{o1}", a2, b2) ("{x} + {o3}", a3, b3)
+                ("{x} + 4*{o1}", a4, b4) ("{x} + {o5}", a5, b5)
+            }
             let whole = ROWS == 6 && runs.any();
             if whole {
                 // SAFETY: there are as many rows; all else as the caller says.
-                unsafe { $six(runs, ahead, &mut *std::ptr::from_mut(sums).cast()) };
+                unsafe { six(runs, ahead, &mut *std::ptr::from_mut(sums).cast()) };
             }
             whole
         }
@@ -195,31 +163,7 @@ macro_rules! avx2 {
 
 /// Runs with AVX-512, whose tiles have twelve to fourteen rows if there are enough.
 macro_rules! avx512 {
-    (
-        $(#[$doc:meta])* $name:ident, $twelve:ident, $thirteen:ident, $fourteen:ident, $row:ident, $features:literal,
-        $vector:ty
-    ) => {
-        tile! {
-            $twelve, $row, $features, $vector, zmm_reg, "zmmword", "64", "128", "add {y}, 4",
-            12: ("{x}", a0, b0) ("{x} + {o1}", a1, b1) ("{x} + 2*{o1}", a2, b2) ("{x} + {o3}", a3, b3)
-            ("{x} + 4*{o1}", a4, b4) ("{x} + {o5}", a5, b5) ("{x} + 2*{o3}", a6, b6) ("{y}", a7, b7)
-            ("{y} + {o1}", a8, b8) ("{y} + 2*{o1}", a9, b9) ("{y} + {o3}", a10, b10) ("{y} + 4*{o1}", a11, b11)
-        }
-        tile! {
-            $thirteen, $row, $features, $vector, zmm_reg, "zmmword", "64", "128", "add {y}, 4",
-            13: ("{x}", a0, b0) ("{x} + {o1}", a1, b1) ("{x} + 2*{o1}", a2, b2) ("{x} + {o3}", a3, b3)
-            ("{x} + 4*{o1}", a4, b4) ("{x} + {o5}", a5, b5) ("{x} + 2*{o3}", a6, b6) ("{y}", a7, b7)
-            ("{y} + {o1}", a8, b8) ("{y} + 2*{o1}", a9, b9) ("{y} + {o3}", a10, b10) ("{y} + 4*{o1}", a11, b11)
-            ("{y} + {o5}", a12, b12)
-        }
-        tile! {
-            $fourteen, $row, $features, $vector, zmm_reg, "zmmword", "64", "128", "add {y}, 4",
-            14: ("{x}", a0, b0) ("{x} + {o1}", a1, b1) ("{x} + 2*{o1}", a2, b2) ("{x} + {o3}", a3, b3)
-            ("{x} + 4*{o1}", a4, b4) ("{x} + {o5}", a5, b5) ("{x} + 2*{o3}", a6, b6) ("{y}", a7, b7)
-            ("{y} + {o1}", a8, b8) ("{y} + 2*{o1}", a9, b9) ("{y} + {o3}", a10, b10) ("{y} + 4*{o1}", a11, b11)
-            ("{y} + {o5}", a12, b12) ("{y} + 2*{o3}", a13, b13)
-        }
-
+    ($(#[$doc:meta])* $name:ident, $row:ident $by:tt, $features:literal, $vector:ty) => {
         $(#[$doc])*
         /// Whether it was done: of tiles with so many rows it is.
         ///
@@ -232,6 +176,26 @@ macro_rules! avx512 {
             ahead: &mut Ahead,
             sums: &mut [[$vector; 2]; ROWS],
         ) -> bool {
+            tile! {
+                twelve, $row $by, $features, $vector, zmm_reg, "zmmword", "64", "128", "add {y}, 4",
+                12: ("{x}", a0, b0) ("{x} + {o1}", a1, b1) ("{x} + 2*{o1}", a2, b2) ("{x} + {o3}", a3, b3)
+                ("{x} + 4*{o1}", a4, b4) ("{x} + {o5}", a5, b5) ("{x} + 2*{o3}", a6, b6) ("{y}", a7, b7)
+                ("{y} + {o1}", a8, b8) ("{y} + 2*{o1}", a9, b9) ("{y} + {o3}", a10, b10) ("{y} + 4*{o1}", a11, b11)
+            }
+            tile! {
+                thirteen, $row $by, $features, $vector, zmm_reg, "zmmword", "64", "128", "add {y}, 4",
+                13: ("{x}", a0, b0) ("{x} + {o1}", a1, b1) ("{x} + 2*{o1}", a2, b2) ("{x} + {o3}", a3, b3)
+                ("{x} + 4*{o1}", a4, b4) ("{x} + {o5}", a5, b5) ("{x} + 2*{o3}", a6, b6) ("{y}", a7, b7)
+                ("{y} + {o1}", a8, b8) ("{y} + 2*{o1}", a9, b9) ("{y} + {o3}", a10, b10) ("{y} + 4*{o1}", a11, b11)
+                ("{y} + {o5}", a12, b12)
+            }
+            tile! {
+                fourteen, $row $by, $features, $vector, zmm_reg, "zmmword", "64", "128", "add {y}, 4",
+                14: ("{x}", a0, b0) ("{x} + {o1}", a1, b1) ("{x} + 2*{o1}", a2, b2) ("{x} + {o3}", a3, b3)
+                ("{x} + 4*{o1}", a4, b4) ("{x} + {o5}", a5, b5) ("{x} + 2*{o3}", a6, b6) ("{y}", a7, b7)
+                ("{y} + {o1}", a8, b8) ("{y} + 2*{o1}", a9, b9) ("{y} + {o3}", a10, b10) ("{y} + 4*{o1}", a11, b11)
+                ("{y} + {o5}", a12, b12) ("{y} + 2*{o3}", a13, b13)
+            }
             if !runs.any() {
                 return false;
             }
@@ -239,9 +203,9 @@ macro_rules! avx512 {
             // SAFETY: there are as many rows; all else as the caller says.
             unsafe {
                 match ROWS {
-                    12 => $twelve(runs, ahead, &mut *sums.cast()),
-                    13 => $thirteen(runs, ahead, &mut *sums.cast()),
-                    14 => $fourteen(runs, ahead, &mut *sums.cast()),
+                    12 => twelve(runs, ahead, &mut *sums.cast()),
+                    13 => thirteen(runs, ahead, &mut *sums.cast()),
+                    14 => fourteen(runs, ahead, &mut *sums.cast()),
                     _ => return false,
                 }
             }
@@ -252,35 +216,35 @@ macro_rules! avx512 {
 
 avx2! {
     /// Runs of f32.
-    reals_by_8, six_of_reals, reals, "avx2,fma", __m256
+    reals_by_8, fused("vbroadcastss" "vfmadd231ps"), "avx2,fma", __m256
 }
 
 avx2! {
     /// Runs of words, two in a step.
-    words_by_8, six_of_words, words_then_sums, "avx2", __m256i
+    words_by_8, words_then_sums(), "avx2", __m256i
 }
 
 avx2! {
     /// The same with AVX-VNNI.
-    words_by_8_vnni, six_of_words_vnni, pairs_of_words_vex, "avx2,avxvnni", __m256i
+    words_by_8_vnni, fused("vpbroadcastd" "{{vex}} vpdpwssd"), "avx2,avxvnni", __m256i
 }
 
 avx512! {
     /// Runs of f32.
-    reals_by_16, twelve_of_reals, thirteen_of_reals, fourteen_of_reals, reals, "avx512f", __m512
+    reals_by_16, fused("vbroadcastss" "vfmadd231ps"), "avx512f", __m512
 }
 
 avx512! {
     /// Runs of bf16, two in a step.
-    bf16_by_16, twelve_of_bf16, thirteen_of_bf16, fourteen_of_bf16, pairs_of_bf16, "avx512f,avx512bf16", __m512
+    bf16_by_16, fused("vbroadcastss" "vdpbf16ps"), "avx512f,avx512bf16", __m512
 }
 
 avx512! {
     /// Runs of bytes, four in a step.
-    bytes_by_16, twelve_of_bytes, thirteen_of_bytes, fourteen_of_bytes, bytes, "avx512f,avx512vnni", __m512i
+    bytes_by_16, fused("vpbroadcastd" "vpdpbusd"), "avx512f,avx512vnni", __m512i
 }
 
 avx512! {
     /// Runs of words, two in a step.
-    words_by_16, twelve_of_words, thirteen_of_words, fourteen_of_words, pairs_of_words, "avx512f,avx512vnni", __m512i
+    words_by_16, fused("vpbroadcastd" "vpdpwssd"), "avx512f,avx512vnni", __m512i
 }
